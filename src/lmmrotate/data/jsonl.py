@@ -1,0 +1,154 @@
+"""Files of one JSON object a line with a header line: safe writing, errors that name the line."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmmrotate.errors import DataError
+from lmmrotate.geometry.quads import Quads
+
+
+def dump_line(row: Mapping[str, Any]) -> str:
+    """One JSON line with its newline; NaN and infinity are refused (ValueError)."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text_atomic(path: Path, chunks: Iterable[str]) -> None:
+    """Write ``chunks`` to ``path`` so that a reader sees the old file or the new one, never a part.
+
+    A temporary file beside it is written, flushed to disk and renamed; missing folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # mkstemp gives 0600: a shared folder wants the usual mode
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def read_jsonl(
+    path: Path, kind: str, version: int
+) -> tuple[dict[str, Any], Iterator[tuple[int, dict[str, Any]]]]:
+    """Open a file whose first line is a header ``{"kind": kind, "schema_version": version, …}``.
+
+    Returns the header and an iterator of (line number from 1, row). Blank lines are passed over.
+
+    Raises:
+        DataError: naming file and line, for a missing or empty file, another kind of file, a newer
+            schema version, or a line that is not a JSON object.
+    """
+    rows = _objects(path)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path}: empty file; expected a header line with kind {kind!r}")
+    number, header = first
+    if header.get("kind") != kind:
+        raise DataError(
+            f"{path}:{number}: kind is {header.get('kind')!r}, expected {kind!r} in the header line"
+        )
+    if header.get("schema_version") != version:
+        raise DataError(
+            f"{path}:{number}: schema_version {header.get('schema_version')!r} is not supported; this lmmrotate reads {version}"
+        )
+    return header, rows
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _parse(line, f"{path}:{number}")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    return row
+
+
+def get(row: Mapping[str, Any], key: str, types: type | tuple[type, ...], where: str) -> Any:
+    """``row[key]``, checked against ``types`` (a bool never passes as a number).
+
+    Raises:
+        DataError: if the key is missing or its value is of another type.
+    """
+    if key not in row:
+        raise DataError(f"{where}: {key!r} is missing")
+    value = row[key]
+    wanted = types if isinstance(types, tuple) else (types,)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        names = " or ".join(t.__name__ for t in wanted)
+        raise DataError(f"{where}: {key!r} must be {names}, found {value!r}")
+    return value
+
+
+def get_size(row: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """``(width, height)`` of a row, both at least 1."""
+    width, height = (int(get(row, key, int, where)) for key in ("width", "height"))
+    if width < 1 or height < 1:
+        raise DataError(f"{where}: width and height must be at least 1, found {width} x {height}")
+    return width, height
+
+
+def get_classes(header: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The header's class list: distinct, non-empty strings."""
+    classes = get(header, "classes", list, f"{path}:1")
+    if not classes or not all(isinstance(c, str) and c for c in classes) or len(set(classes)) != len(classes):
+        raise DataError(f"{path}:1: 'classes' must be a list of distinct, non-empty names, found {classes!r}")
+    return tuple(classes)
+
+
+def get_label(row: Mapping[str, Any], classes: tuple[str, ...], where: str) -> str:
+    """The row's label, one of ``classes``."""
+    label = str(get(row, "label", str, where))
+    if label not in classes:
+        raise DataError(f"{where}: unknown class {label!r}; the header lists {', '.join(classes)}")
+    return label
+
+
+def get_quads(rows: list[Any], where: str) -> Quads:
+    """The ``quad`` of every row as (N, 4, 2); each must be 8 finite numbers."""
+    quads = np.empty((len(rows), 8))
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: expected objects in the list, found {row!r}")
+        quad = get(row, "quad", list, where)
+        if len(quad) != 8 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in quad):
+            raise DataError(f"{where}: 'quad' must be 8 numbers x1 y1 … x4 y4, found {quad!r}")
+        quads[index] = quad
+    if not np.isfinite(quads).all():
+        raise DataError(f"{where}: 'quad' contains a number that is not finite")
+    return quads.reshape(-1, 4, 2)
+
+
+def quad_numbers(quad: np.ndarray, digits: int = 3) -> list[float]:
+    """A quad as 8 rounded numbers; a thousandth of a pixel is far below annotation accuracy."""
+    return [round(float(v), digits) for v in quad.reshape(8)]

@@ -1,0 +1,158 @@
+"""manifest.jsonl: a data set as one plain file.
+
+The first line is a header, every further line one image::
+
+    {"kind": "lmmrotate-manifest", "schema_version": 1, "dataset": "dota_v1", "split": "trainval", "classes": ["plane", …]}
+    {"image": "images/P0001.png", "width": 1024, "height": 1024,
+     "objects": [{"label": "plane", "quad": [x1, y1, …, y4], "difficult": 0}], "scene": null}
+
+Image paths are relative to the image folder, which is the manifest's own folder unless the user says
+otherwise. Absolute paths and ``..`` are refused, so that a manifest from elsewhere reads nothing
+outside that folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lmmrotate.data.jsonl import (
+    dump_line,
+    get,
+    get_classes,
+    get_label,
+    get_quads,
+    get_size,
+    quad_numbers,
+    read_jsonl,
+    write_text_atomic,
+)
+from lmmrotate.data.records import ImageRecord, SceneRef
+from lmmrotate.errors import DataError
+
+KIND = "lmmrotate-manifest"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A data set: its classes and its images, in the file's order."""
+
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    image_folder: Path = Path()
+    """What image paths are relative to; not written to the file."""
+
+    def image_path(self, record: ImageRecord) -> Path:
+        return self.image_folder / record.image
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what would be written: the same data gives the same value on any machine."""
+        digest = hashlib.sha256()
+        for line in self._lines():
+            digest.update(line.encode())
+        return digest.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_text_atomic(path, self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield dump_line(
+            {
+                "kind": KIND,
+                "schema_version": SCHEMA_VERSION,
+                "dataset": self.dataset,
+                "split": self.split,
+                "classes": list(self.classes),
+            }
+        )
+        for record in self.records:
+            yield dump_line(_row(record))
+
+
+def _row(record: ImageRecord) -> dict[str, Any]:
+    scene = record.scene
+    return {
+        "image": record.image,
+        "width": record.width,
+        "height": record.height,
+        "objects": [
+            {"label": label, "quad": quad_numbers(quad), "difficult": difficult}
+            for label, quad, difficult in zip(record.labels, record.quads, record.difficult, strict=True)
+        ],
+        "scene": scene and {"name": scene.name, "x": scene.x, "y": scene.y, "scale": scene.scale},
+    }
+
+
+def read_manifest(path: Path, image_folder: Path | None = None) -> Manifest:
+    """Read a manifest; image paths are taken relative to ``image_folder`` (default: its own folder).
+
+    Raises:
+        DataError: naming file and line, for anything that does not follow the schema.
+    """
+    header, rows = read_jsonl(path, KIND, SCHEMA_VERSION)
+    classes = get_classes(header, path)
+    records: list[ImageRecord] = []
+    first_line: dict[str, int] = {}
+    for number, row in rows:
+        record = _record(row, classes, f"{path}:{number}")
+        if record.image in first_line:
+            raise DataError(
+                f"{path}:{number}: image {record.image!r} stands already on line {first_line[record.image]}"
+            )
+        first_line[record.image] = number
+        records.append(record)
+    return Manifest(
+        dataset=get(header, "dataset", str, f"{path}:1"),
+        split=get(header, "split", str, f"{path}:1"),
+        classes=classes,
+        records=tuple(records),
+        image_folder=image_folder or path.parent,
+    )
+
+
+def _record(row: dict[str, Any], classes: tuple[str, ...], where: str) -> ImageRecord:
+    width, height = get_size(row, where)
+    objects = get(row, "objects", list, where)
+    quads = get_quads(objects, where)
+    return ImageRecord(
+        image=_inside(get(row, "image", str, where), where),
+        width=width,
+        height=height,
+        quads=quads,
+        labels=tuple(get_label(o, classes, where) for o in objects),
+        difficult=tuple(get(o, "difficult", int, where) if "difficult" in o else 0 for o in objects),
+        scene=_scene(row.get("scene"), where),
+    )
+
+
+def _scene(value: Any, where: str) -> SceneRef | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: 'scene' must be an object or null, found {value!r}")
+    scale = float(get(value, "scale", (int, float), where))
+    if not 0 < scale < float("inf"):
+        raise DataError(f"{where}: the scene's 'scale' must be above 0, found {scale}")
+    return SceneRef(
+        name=get(value, "name", str, where),
+        x=get(value, "x", int, where),
+        y=get(value, "y", int, where),
+        scale=scale,
+    )
+
+
+def _inside(image: str, where: str) -> str:
+    path = PurePosixPath(image.replace("\\", "/"))
+    drive = len(image) > 1 and image[1] == ":"
+    if not image or path.is_absolute() or drive or ".." in path.parts:
+        raise DataError(
+            f"{where}: image path {image!r} must be relative and stay inside the image folder (no '..', no leading '/')"
+        )
+    return path.as_posix()

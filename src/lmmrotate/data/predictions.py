@@ -1,0 +1,149 @@
+"""predictions.jsonl: what a model found, as one plain file that can be scored again at any time.
+
+The first line is a header, every further line one image::
+
+    {"kind": "lmmrotate-predictions", "schema_version": 1, "model": "…", "codec": "loc_tokens", "classes": [...]}
+    {"image": "images/P0001.png", "width": 1024, "height": 1024, "text": "plane<loc_12>…",
+     "detections": [{"label": "plane", "quad": [x1, …, y4], "score": 0.93}],
+     "problems": [{"kind": "incomplete_box", "text": "<loc_3>"}], "truncated": false, "seconds": 0.12}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmmrotate.data.jsonl import (
+    dump_line,
+    get,
+    get_classes,
+    get_label,
+    get_quads,
+    get_size,
+    quad_numbers,
+    read_jsonl,
+    write_text_atomic,
+)
+from lmmrotate.data.records import Prediction
+from lmmrotate.errors import DataError, Problem
+
+KIND = "lmmrotate-predictions"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PredictionsHeader:
+    """Where predictions come from."""
+
+    classes: tuple[str, ...]
+    model: str = ""
+    """Fingerprint of the weights and settings, or the name of a foreign detector."""
+    codec: str = ""
+    """Name of the codec that read the answers; empty for detectors that do not write."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Decoding settings, for the record."""
+
+    def line(self) -> str:
+        return dump_line(
+            {
+                "kind": KIND,
+                "schema_version": SCHEMA_VERSION,
+                "model": self.model,
+                "codec": self.codec,
+                "classes": list(self.classes),
+                "settings": dict(self.settings),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A whole predictions file."""
+
+    header: PredictionsHeader
+    images: tuple[Prediction, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_text_atomic(path, self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield self.header.line()
+        for prediction in self.images:
+            yield prediction_line(prediction)
+
+
+def prediction_line(prediction: Prediction) -> str:
+    """One line of the file, newline included."""
+    return dump_line(
+        {
+            "image": prediction.image,
+            "width": prediction.width,
+            "height": prediction.height,
+            "text": prediction.text,
+            "detections": [
+                {"label": label, "quad": quad_numbers(quad), "score": float(score)}
+                for label, quad, score in zip(
+                    prediction.labels, prediction.quads, prediction.scores, strict=True
+                )
+            ],
+            "problems": [{"kind": p.kind, "text": p.text} for p in prediction.problems],
+            "truncated": prediction.truncated,
+            "seconds": round(prediction.seconds, 6),
+        }
+    )
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a predictions file.
+
+    Raises:
+        DataError: naming file and line, for anything that does not follow the schema.
+    """
+    raw, rows = read_jsonl(path, KIND, SCHEMA_VERSION)
+    header = PredictionsHeader(
+        classes=get_classes(raw, path),
+        model=get(raw, "model", str, f"{path}:1"),
+        codec=get(raw, "codec", str, f"{path}:1"),
+        settings=raw.get("settings") or {},
+    )
+    images: list[Prediction] = []
+    first_line: dict[str, int] = {}
+    for number, row in rows:
+        prediction = parse_prediction(row, header.classes, f"{path}:{number}")
+        if prediction.image in first_line:
+            raise DataError(
+                f"{path}:{number}: image {prediction.image!r} stands already on line {first_line[prediction.image]}"
+            )
+        first_line[prediction.image] = number
+        images.append(prediction)
+    return Predictions(header, tuple(images))
+
+
+def parse_prediction(row: Mapping[str, Any], classes: tuple[str, ...], where: str) -> Prediction:
+    """One row of the file; errors start with ``where``."""
+    width, height = get_size(row, where)
+    detections = get(row, "detections", list, where)
+    quads = get_quads(detections, where)
+    problems = row.get("problems", [])
+    return Prediction(
+        image=get(row, "image", str, where),
+        width=width,
+        height=height,
+        text=row.get("text", ""),
+        quads=quads,
+        labels=tuple(get_label(d, classes, where) for d in detections),
+        scores=tuple(_score(d, where) for d in detections),
+        problems=tuple(Problem(get(p, "kind", str, where), get(p, "text", str, where)) for p in problems),
+        truncated=bool(row.get("truncated", False)),
+        seconds=float(row.get("seconds", 0.0)),
+    )
+
+
+def _score(detection: Mapping[str, Any], where: str) -> float:
+    score = float(get(detection, "score", (int, float), where))
+    if not 0 <= score <= 1:
+        raise DataError(f"{where}: 'score' must lie in [0, 1], found {score}")
+    return score
