@@ -67,7 +67,8 @@ def read_jsonl(
         )
     if header.get("schema_version") != version:
         raise DataError(
-            f"{path}:{number}: schema_version {header.get('schema_version')!r} is not supported; this lmmrotate reads {version}"
+            f"{path}:{number}: schema_version {header.get('schema_version')!r} is not supported; "
+            f"this lmmrotate reads {version}"
         )
     return header, rows
 

@@ -2,7 +2,8 @@
 
 The first line is a header, every further line one image::
 
-    {"kind": "lmmrotate-manifest", "schema_version": 1, "dataset": "dota_v1", "split": "trainval", "classes": ["plane", …]}
+    {"kind": "lmmrotate-manifest", "schema_version": 1,
+     "dataset": "dota_v1", "split": "trainval", "classes": ["plane", …]}
     {"image": "images/P0001.png", "width": 1024, "height": 1024,
      "objects": [{"label": "plane", "quad": [x1, y1, …, y4], "difficult": 0}], "scene": null}
 
@@ -153,6 +154,7 @@ def _inside(image: str, where: str) -> str:
     drive = len(image) > 1 and image[1] == ":"
     if not image or path.is_absolute() or drive or ".." in path.parts:
         raise DataError(
-            f"{where}: image path {image!r} must be relative and stay inside the image folder (no '..', no leading '/')"
+            f"{where}: image path {image!r} must be relative and stay inside the image folder "
+            "(no '..', no leading '/')"
         )
     return path.as_posix()

@@ -2,7 +2,8 @@
 
 The first line is a header, every further line one image::
 
-    {"kind": "lmmrotate-predictions", "schema_version": 1, "model": "…", "codec": "loc_tokens", "classes": [...]}
+    {"kind": "lmmrotate-predictions", "schema_version": 1,
+     "model": "…", "codec": "loc_tokens", "classes": ["plane", …], "settings": {…}}
     {"image": "images/P0001.png", "width": 1024, "height": 1024, "text": "plane<loc_12>…",
      "detections": [{"label": "plane", "quad": [x1, …, y4], "score": 0.93}],
      "problems": [{"kind": "incomplete_box", "text": "<loc_3>"}], "truncated": false, "seconds": 0.12}
@@ -115,7 +116,8 @@ def read_predictions(path: Path) -> Predictions:
         prediction = parse_prediction(row, header.classes, f"{path}:{number}")
         if prediction.image in first_line:
             raise DataError(
-                f"{path}:{number}: image {prediction.image!r} stands already on line {first_line[prediction.image]}"
+                f"{path}:{number}: image {prediction.image!r} stands already "
+                f"on line {first_line[prediction.image]}"
             )
         first_line[prediction.image] = number
         images.append(prediction)
