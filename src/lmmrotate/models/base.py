@@ -1,0 +1,84 @@
+"""What training and inference need from a model family; one module per family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+IGNORE_INDEX = -100
+"""Label of tokens that carry no loss (prompt and padding)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """One written answer."""
+
+    text: str
+    """The answer without start, end and padding tokens; coordinate tokens are kept."""
+    token_ids: npt.NDArray[np.int64]
+    """(T,) ids of the tokens that make up the text, then the end token unless ``truncated``."""
+    token_ends: npt.NDArray[np.int64]
+    """(T,) how many characters of ``text`` are written after each token."""
+    log_probs: npt.NDArray[np.float64]
+    """(T,) natural logarithm of the probability the model gave each token."""
+    truncated: bool
+    """The token limit was reached before the end token."""
+
+
+class ModelFamily(Protocol):
+    """Adapter around a Transformers model, its tokenizer and its image preprocessing.
+
+    Code outside ``lmmrotate.models`` never asks which family it holds.
+    """
+
+    @property
+    def model(self) -> PreTrainedModel: ...
+
+    @property
+    def image_square_length(self) -> int:
+        """Side in pixels to which every image is resized."""
+        ...
+
+    @property
+    def max_answer_tokens(self) -> int:
+        """The longest answer, end token included, that the model has positions for."""
+        ...
+
+    def add_tokens(self, tokens: Sequence[str]) -> int:
+        """Make each of ``tokens`` one entry of the vocabulary; returns how many were missing.
+
+        New embedding rows start at the mean of the existing ones.
+        """
+        ...
+
+    def answer_tokens(self, answer: str) -> int:
+        """How many label tokens ``answer`` takes, start and end tokens included."""
+        ...
+
+    def training_batch(self, images: Sequence[Image], answers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Model inputs with ``labels`` (B, T); prompt and padding are ``IGNORE_INDEX``."""
+        ...
+
+    def generate(
+        self, images: Sequence[Image], *, max_new_tokens: int | None = None, num_beams: int = 1
+    ) -> list[Generated]:
+        """One answer per RGB image, in order. Greedy unless ``num_beams`` is above 1."""
+        ...
+
+    def parts(self) -> dict[str, list[torch.nn.Module]]:
+        """Modules under "vision", "projector" and "language", for freezing and reporting."""
+        ...
+
+    def save_processor(self, folder: Path) -> None:
+        """Write tokenizer and image preprocessing so that ``folder`` is a complete checkpoint."""
+        ...

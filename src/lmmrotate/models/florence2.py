@@ -1,0 +1,228 @@
+"""Florence-2 through Transformers' native classes.
+
+Input layout: ``<image> * N <s> prompt </s>`` where N is one token for the mean of all image features
+followed by one a feature cell, row by row. Answer layout: ``<s> answer </s>``; the decoder starts from
+``</s>``, so a generated sequence begins ``</s><s>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    CLIPImageProcessorPil,
+    Florence2ForConditionalGeneration,
+    Florence2Processor,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from lmmrotate.errors import ConfigError
+from lmmrotate.models.base import IGNORE_INDEX, Generated
+from lmmrotate.models.preprocessing import SquareResize
+from lmmrotate.models.vocabulary import add_plain_tokens, text_with_ends
+
+_SCORED_TOKENS_AT_ONCE = 4096  # rows of (token, vocabulary) log-probabilities held in memory
+
+
+class Florence2Family:
+    """A Florence-2 model, its tokenizer, its image preprocessing and the one prompt it is asked with."""
+
+    def __init__(
+        self,
+        model: Florence2ForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        preprocess: SquareResize,
+        prompt: str,
+    ) -> None:
+        """Raises ConfigError if the model has too few positions for the image size and the prompt."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+        self.prompt = prompt
+        self._prompt_ids = torch.tensor(
+            [tokenizer.image_token_id] * self._image_tokens() + tokenizer(prompt).input_ids
+        )
+        self._check_positions()
+        # Only what every answer needs: a checkpoint's own settings may forbid repeated n-grams, which
+        # makes rows of equal coordinates impossible to write.
+        model.generation_config = GenerationConfig(
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            decoder_start_token_id=model.config.text_config.decoder_start_token_id,
+        )
+
+    @classmethod
+    def load(
+        cls, name_or_path: str, *, prompt: str, image_square_length: int | None, revision: str | None
+    ) -> Florence2Family:
+        """Load a Transformers-native checkpoint from a directory or the hub."""
+        from transformers import AutoTokenizer
+
+        model = Florence2ForConditionalGeneration.from_pretrained(
+            name_or_path, revision=revision, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        stored = CLIPImageProcessorPil.from_pretrained(name_or_path, revision=revision)
+        preprocess = SquareResize(
+            image_square_length or stored.size.height, tuple(stored.image_mean), tuple(stored.image_std)
+        )
+        return cls(model, tokenizer, preprocess, prompt)
+
+    @property
+    def image_square_length(self) -> int:
+        return self.preprocess.side_px
+
+    @property
+    def max_answer_tokens(self) -> int:
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def add_tokens(self, tokens: Sequence[str]) -> int:
+        """See ``ModelFamily``. Spare rows of the embedding table are used up first."""
+        added = add_plain_tokens(self.tokenizer, tokens)
+        if len(self.tokenizer) > self.model.get_input_embeddings().num_embeddings:
+            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=True)
+        return added
+
+    def answer_tokens(self, answer: str) -> int:
+        return len(self.tokenizer(answer).input_ids)
+
+    def training_batch(
+        self, images: Sequence[Image.Image], answers: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """``pixel_values`` (B, 3, S, S), ``input_ids`` and ``attention_mask`` (B, P), ``labels`` (B, T).
+
+        Labels are not shifted (the model does that); padding is ``IGNORE_INDEX``.
+        """
+        rows = [self.tokenizer(answer).input_ids for answer in answers]
+        labels = torch.full((len(rows), max(map(len, rows))), IGNORE_INDEX)
+        for label, row in zip(labels, rows, strict=True):
+            label[: len(row)] = torch.tensor(row)
+        return self._prompt_batch(images) | {"labels": labels}
+
+    def parts(self) -> dict[str, list[torch.nn.Module]]:
+        inner = self.model.model
+        return {
+            "vision": [inner.vision_tower],
+            "projector": [inner.multi_modal_projector],
+            "language": [inner.language_model],
+        }
+
+    def save_processor(self, folder: Path) -> None:
+        """Tokenizer and image preprocessing in the layout that ``Florence2Processor`` reads."""
+        side = self.preprocess.side_px
+        image_processor = CLIPImageProcessorPil(
+            size={"height": side, "width": side},
+            do_center_crop=False,  # the default would cut 224 px out of the middle
+            image_mean=list(self.preprocess.mean),
+            image_std=list(self.preprocess.std),
+            image_seq_length=self._image_tokens(),
+        )
+        Florence2Processor(image_processor, self.tokenizer).save_pretrained(folder)
+
+    @torch.inference_mode()
+    def generate(
+        self, images: Sequence[Image.Image], *, max_new_tokens: int | None = None, num_beams: int = 1
+    ) -> list[Generated]:
+        """See ``ModelFamily``.
+
+        The image is encoded once. Log-probabilities come from one teacher-forced pass over the written
+        tokens, which is exact for greedy and for beam search alike and keeps one (token, vocabulary)
+        table in memory instead of one a step.
+        """
+        self.model.eval()
+        batch = {name: value.to(self.model.device) for name, value in self._prompt_batch(images).items()}
+        states = self._encode(batch)
+        mask = batch["attention_mask"]
+        room = self.max_answer_tokens - 1  # the decoder's start token takes a position
+        sequences = self.model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=mask,
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            max_new_tokens=min(max_new_tokens or room, room),
+            num_beams=num_beams,
+            do_sample=False,
+        )
+        log_probs = self._log_probs(sequences, states, mask)
+        return [
+            self._generated(ids, scores)
+            for ids, scores in zip(sequences[:, 1:].cpu().numpy(), log_probs.cpu().numpy(), strict=True)
+        ]
+
+    def _generated(self, ids: np.ndarray, log_probs: np.ndarray) -> Generated:
+        ends = np.flatnonzero(ids == self.tokenizer.eos_token_id)
+        length = int(ends[0]) + 1 if len(ends) else len(ids)
+        text, token_ends = text_with_ends(self.tokenizer, ids[:length].tolist())
+        return Generated(
+            text=text,
+            token_ids=ids[:length],
+            token_ends=np.asarray(token_ends, dtype=np.int64),
+            log_probs=log_probs[:length].astype(np.float64),
+            truncated=not len(ends),
+        )
+
+    def _encode(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Encoder states (B, P, d) of image and prompt."""
+        inner = self.model.model
+        embeddings = inner.get_input_embeddings()(batch["input_ids"])
+        features = inner.get_image_features(batch["pixel_values"].to(embeddings.dtype)).pooler_output
+        embeddings[:, : features.shape[1]] = features
+        states: torch.Tensor = inner.language_model.encoder(
+            inputs_embeds=embeddings, attention_mask=batch["attention_mask"]
+        ).last_hidden_state
+        return states
+
+    def _log_probs(
+        self, sequences: torch.Tensor, encoder_states: torch.Tensor, encoder_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Log-probability (B, T - 1) of every token of ``sequences`` (B, T) but the first."""
+        states = self.model.model.language_model.decoder(
+            input_ids=sequences[:, :-1],
+            encoder_hidden_states=encoder_states,
+            encoder_attention_mask=encoder_mask,
+            use_cache=False,
+        ).last_hidden_state
+        steps = max(1, _SCORED_TOKENS_AT_ONCE // len(sequences))
+        chunks = [
+            torch.log_softmax(self.model.lm_head(part).float(), dim=-1).gather(2, target[..., None])[..., 0]
+            for part, target in zip(states.split(steps, 1), sequences[:, 1:].split(steps, 1), strict=True)
+        ]
+        return torch.cat(chunks, dim=1)
+
+    def _prompt_batch(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+        ids = self._prompt_ids.repeat(len(images), 1)
+        return {
+            "pixel_values": self.preprocess(images),
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+        }
+
+    def _grid(self) -> int:
+        """Feature cells a side: every stage divides by its stride, rounding up."""
+        return -(-self.preprocess.side_px // prod(self.model.config.vision_config.patch_stride))
+
+    def _image_tokens(self) -> int:
+        return 1 + self._grid() ** 2
+
+    def _check_positions(self) -> None:
+        config = self.model.config
+        cells = config.vision_config.max_position_embeddings
+        positions = config.text_config.max_position_embeddings
+        if self._grid() > cells:
+            raise ConfigError(
+                f"image_square_length {self.preprocess.side_px} gives {self._grid()} features a side, "
+                f"but this model has positions for {cells}; choose a smaller image_square_length"
+            )
+        if len(self._prompt_ids) > positions:
+            raise ConfigError(
+                f"image_square_length {self.preprocess.side_px} and the prompt take {len(self._prompt_ids)} "
+                f"tokens, but this model has positions for {positions}; "
+                "choose a smaller image_square_length or a shorter prompt"
+            )
