@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -16,33 +18,55 @@ from lmmrotate.geometry.quads import Quads
 
 
 def dump_line(row: Mapping[str, Any]) -> str:
-    """One JSON line with its newline; NaN and infinity are refused (ValueError)."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    """One JSON line with its newline; NaN and infinity are refused (ValueError).
 
-
-def write_text_atomic(path: Path, chunks: Iterable[str]) -> None:
-    """Write ``chunks`` to ``path`` so that a reader sees the old file or the new one, never a part.
-
-    A temporary file beside it is written, flushed to disk and renamed; missing folders are made.
+    NumPy numbers are written as plain ones.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(chunks)
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair in a model's answer: only an escape can hold it
+        text = json.dumps(row, allow_nan=False, default=_plain)
+    return text + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to take the place of ``path``, so that a reader sees the old one or the new, never a part.
+
+    What is written goes to a hidden ``.tmp`` file beside it, is flushed to disk and renamed; missing
+    folders are made. If the body raises, ``path`` stays as it was.
+
+    Raises:
+        DataError: naming the file, if it cannot be written (no permission, disk full, …).
+    """
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp gives 0600: a shared folder wants the usual mode
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def write_text_atomic(path: Path, chunks: Iterable[str]) -> None:
+    """Write ``chunks`` to ``path`` as UTF-8, all or nothing (see ``replacing``)."""
+    with replacing(path) as file:
+        for chunk in chunks:
+            file.write(chunk.encode())
 
 
 def read_jsonl(
@@ -75,7 +99,7 @@ def read_jsonl(
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, _parse(line, f"{path}:{number}")
@@ -87,12 +111,18 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # NaN, a number of 5,000 digits, 100,000 brackets
+        raise DataError(f"{where}: not JSON that can be read ({error})") from error
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected a JSON object, found {type(row).__name__}")
     return row
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def get(row: Mapping[str, Any], key: str, types: type | tuple[type, ...], where: str) -> Any:
@@ -142,14 +172,46 @@ def get_quads(rows: list[Any], where: str) -> Quads:
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected objects in the list, found {row!r}")
         quad = get(row, "quad", list, where)
-        if len(quad) != 8 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in quad):
+        if len(quad) != 8 or not {int, float}.issuperset(map(type, quad)):
             raise DataError(f"{where}: 'quad' must be 8 numbers x1 y1 … x4 y4, found {quad!r}")
-        quads[index] = quad
+        try:
+            quads[index] = quad
+        except OverflowError:  # a whole number beyond float64
+            quads[index] = np.inf
     if not np.isfinite(quads).all():
         raise DataError(f"{where}: 'quad' contains a number that is not finite")
     return quads.reshape(-1, 4, 2)
 
 
+def get_number(row: Mapping[str, Any], key: str, where: str) -> float:
+    """``row[key]`` as a finite float."""
+    try:
+        number = float(get(row, key, (int, float), where))
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise DataError(f"{where}: {key!r} must be finite, found {row[key]!r}")
+    return number
+
+
+def get_image(row: Mapping[str, Any], where: str) -> str:
+    """The row's image path, with forward slashes, relative and inside the image folder.
+
+    Raises:
+        DataError: for an absolute path or one with ``..``: a file from elsewhere must not make us read
+            outside the image folder.
+    """
+    image: str = get(row, "image", str, where)
+    path = PurePosixPath(image.replace("\\", "/"))
+    drive = len(image) > 1 and image[1] == ":"
+    if not path.name or path.is_absolute() or drive or ".." in path.parts or "\0" in image:
+        raise DataError(
+            f"{where}: image path {image!r} must name a file inside the image folder "
+            "(relative, no '..', no leading '/')"
+        )
+    return path.as_posix()
+
+
 def quad_numbers(quad: np.ndarray, digits: int = 3) -> list[float]:
     """A quad as 8 rounded numbers; a thousandth of a pixel is far below annotation accuracy."""
-    return [round(float(v), digits) for v in quad.reshape(8)]
+    return [round(float(v), digits) + 0.0 for v in quad.reshape(8)]  # + 0.0: no "-0.0"

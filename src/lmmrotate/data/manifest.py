@@ -17,14 +17,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lmmrotate.data.jsonl import (
     dump_line,
     get,
     get_classes,
+    get_image,
     get_label,
+    get_number,
     get_quads,
     get_size,
     quad_numbers,
@@ -123,7 +125,7 @@ def _record(row: dict[str, Any], classes: tuple[str, ...], where: str) -> ImageR
     objects = get(row, "objects", list, where)
     quads = get_quads(objects, where)
     return ImageRecord(
-        image=_inside(get(row, "image", str, where), where),
+        image=get_image(row, where),
         width=width,
         height=height,
         quads=quads,
@@ -138,8 +140,8 @@ def _scene(value: Any, where: str) -> SceneRef | None:
         return None
     if not isinstance(value, dict):
         raise DataError(f"{where}: 'scene' must be an object or null, found {value!r}")
-    scale = float(get(value, "scale", (int, float), where))
-    if not 0 < scale < float("inf"):
+    scale = get_number(value, "scale", where)
+    if scale <= 0:
         raise DataError(f"{where}: the scene's 'scale' must be above 0, found {scale}")
     return SceneRef(
         name=get(value, "name", str, where),
@@ -147,14 +149,3 @@ def _scene(value: Any, where: str) -> SceneRef | None:
         y=get(value, "y", int, where),
         scale=scale,
     )
-
-
-def _inside(image: str, where: str) -> str:
-    path = PurePosixPath(image.replace("\\", "/"))
-    drive = len(image) > 1 and image[1] == ":"
-    if not image or path.is_absolute() or drive or ".." in path.parts:
-        raise DataError(
-            f"{where}: image path {image!r} must be relative and stay inside the image folder "
-            "(no '..', no leading '/')"
-        )
-    return path.as_posix()

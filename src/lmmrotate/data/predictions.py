@@ -20,7 +20,9 @@ from lmmrotate.data.jsonl import (
     dump_line,
     get,
     get_classes,
+    get_image,
     get_label,
+    get_number,
     get_quads,
     get_size,
     quad_numbers,
@@ -108,7 +110,7 @@ def read_predictions(path: Path) -> Predictions:
         classes=get_classes(raw, path),
         model=get(raw, "model", str, f"{path}:1"),
         codec=get(raw, "codec", str, f"{path}:1"),
-        settings=raw.get("settings") or {},
+        settings=get(raw, "settings", dict, f"{path}:1") if "settings" in raw else {},
     )
     images: list[Prediction] = []
     first_line: dict[str, int] = {}
@@ -129,23 +131,29 @@ def parse_prediction(row: Mapping[str, Any], classes: tuple[str, ...], where: st
     width, height = get_size(row, where)
     detections = get(row, "detections", list, where)
     quads = get_quads(detections, where)
-    problems = row.get("problems", [])
     return Prediction(
-        image=get(row, "image", str, where),
+        image=get_image(row, where),
         width=width,
         height=height,
-        text=row.get("text", ""),
+        text=get(row, "text", str, where) if "text" in row else "",
         quads=quads,
         labels=tuple(get_label(d, classes, where) for d in detections),
         scores=tuple(_score(d, where) for d in detections),
-        problems=tuple(Problem(get(p, "kind", str, where), get(p, "text", str, where)) for p in problems),
-        truncated=bool(row.get("truncated", False)),
-        seconds=float(row.get("seconds", 0.0)),
+        problems=_problems(row, where),
+        truncated=get(row, "truncated", bool, where) if "truncated" in row else False,
+        seconds=get_number(row, "seconds", where) if "seconds" in row else 0.0,
     )
 
 
+def _problems(row: Mapping[str, Any], where: str) -> tuple[Problem, ...]:
+    values = get(row, "problems", list, where) if "problems" in row else []
+    if not all(isinstance(value, dict) for value in values):
+        raise DataError(f"{where}: 'problems' must be a list of objects, found {values!r}")
+    return tuple(Problem(get(p, "kind", str, where), get(p, "text", str, where)) for p in values)
+
+
 def _score(detection: Mapping[str, Any], where: str) -> float:
-    score = float(get(detection, "score", (int, float), where))
+    score = get_number(detection, "score", where)
     if not 0 <= score <= 1:
         raise DataError(f"{where}: 'score' must lie in [0, 1], found {score}")
     return score
