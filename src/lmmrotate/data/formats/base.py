@@ -1,0 +1,125 @@
+"""What every annotation format offers, and the account of what a reader read and left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.records import ImageRecord
+
+OnBad = Literal["error", "skip"]
+"""What to do with an annotation that cannot be used: stop at the first, or leave it out and count it."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An annotation that was left out."""
+
+    where: str
+    """File and line, ``P0001.txt:12``."""
+    reason: str
+    """Short, so that equal reasons can be counted: "zero area", "unknown class 'barge'", …"""
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What was read from annotation files, what was left out and why."""
+
+    images: int
+    objects: Mapping[str, int]
+    """How many objects of each class, in the order of the class list; classes without objects are 0."""
+    difficult: int
+    """How many of them are marked difficult."""
+    empty_images: int
+    """Images without an object (their label file may be empty or missing)."""
+    unlabelled: tuple[str, ...] = ()
+    """Images without a label file, kept without objects."""
+    orphans: tuple[str, ...] = ()
+    """Label files without an image, left out."""
+    skipped: tuple[Skipped, ...] = ()
+    """Annotations left out."""
+
+    @property
+    def object_count(self) -> int:
+        return sum(self.objects.values())
+
+    def skipped_reasons(self) -> dict[str, int]:
+        """How many annotations were left out for each reason, most frequent first."""
+        return dict(Counter(entry.reason for entry in self.skipped).most_common())
+
+    def summary(self) -> str:
+        """The account in a few lines of plain text."""
+        lines = [
+            f"{self.images} images ({self.empty_images} without objects), {self.object_count} objects "
+            f"({self.difficult} difficult) of {len(self.objects)} classes"
+        ]
+        lines += [f"  {count:>8} {name}" for name, count in self.objects.items()]
+        if self.unlabelled:
+            lines.append(f"{len(self.unlabelled)} images without a label file: {_some(self.unlabelled)}")
+        if self.orphans:
+            lines.append(f"{len(self.orphans)} label files without an image, left out: {_some(self.orphans)}")
+        for reason, count in self.skipped_reasons().items():
+            places = [entry.where for entry in self.skipped if entry.reason == reason]
+            lines.append(f"{count} objects left out, {reason}: {_some(places)}")
+        return "\n".join(lines)
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+@dataclass
+class Account:
+    """Collects what a reader comes across; ``report`` makes the frozen account of it."""
+
+    unlabelled: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def report(self, records: Sequence[ImageRecord], classes: Sequence[str]) -> ConversionReport:
+        counts = Counter(label for record in records for label in record.labels)
+        return ConversionReport(
+            images=len(records),
+            objects={name: counts[name] for name in classes},
+            difficult=sum(flag != 0 for record in records for flag in record.difficult),
+            empty_images=sum(not record.labels for record in records),
+            unlabelled=tuple(self.unlabelled),
+            orphans=tuple(self.orphans),
+            skipped=tuple(self.skipped),
+        )
+
+
+class Reader(Protocol):
+    """Reads images and their annotations in one format."""
+
+    def __call__(
+        self,
+        image_folder: Path,
+        annotations: Path | None,
+        *,
+        classes: Sequence[str] | None = None,
+        left_out: Sequence[str] = (),
+        on_bad: OnBad = "error",
+        dataset: str = "",
+        split: str = "",
+    ) -> tuple[Manifest, ConversionReport]:
+        """A manifest whose image paths are relative to ``image_folder``, and the account.
+
+        Args:
+            image_folder: where the images lie.
+            annotations: a folder or a file, as the format has it; None for images without labels.
+            classes: the class list; None collects the names that occur, sorted.
+            left_out: names that are skipped and counted instead of being unknown.
+            on_bad: what to do with an annotation that cannot be used.
+            dataset: name to write into the manifest.
+            split: as well.
+
+        Raises:
+            DataError: naming file and line, for what cannot be read.
+        """
+        ...
