@@ -87,8 +87,12 @@ class Florence2Family:
     def add_tokens(self, tokens: Sequence[str]) -> int:
         """See ``ModelFamily``. Spare rows of the embedding table are used up first."""
         added = add_plain_tokens(self.tokenizer, tokens)
-        if len(self.tokenizer) > self.model.get_input_embeddings().num_embeddings:
-            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=True)
+        rows = self.model.get_input_embeddings().num_embeddings
+        if len(self.tokenizer) > rows:
+            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+            with torch.no_grad():
+                table = self.model.get_input_embeddings().weight
+                table[rows:] = table[:rows].mean(0)  # Transformers would draw them at random
         return added
 
     def answer_tokens(self, answer: str) -> int:
@@ -192,7 +196,9 @@ class Florence2Family:
         steps = max(1, _SCORED_TOKENS_AT_ONCE // len(sequences))
         chunks = [
             torch.log_softmax(self.model.lm_head(part).float(), dim=-1).gather(2, target[..., None])[..., 0]
-            for part, target in zip(states.split(steps, 1), sequences[:, 1:].split(steps, 1), strict=True)
+            for part, target in zip(
+                torch.split(states, steps, 1), torch.split(sequences[:, 1:], steps, 1), strict=True
+            )
         ]
         return torch.cat(chunks, dim=1)
 
@@ -206,7 +212,8 @@ class Florence2Family:
 
     def _grid(self) -> int:
         """Feature cells a side: every stage divides by its stride, rounding up."""
-        return -(-self.preprocess.side_px // prod(self.model.config.vision_config.patch_stride))
+        stride = prod(self.model.config.vision_config.patch_stride)
+        return -(-self.preprocess.side_px // int(stride))
 
     def _image_tokens(self) -> int:
         return 1 + self._grid() ** 2

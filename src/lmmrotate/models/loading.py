@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
@@ -93,7 +94,7 @@ def _check_checkpoint(name: str, revision: str | None) -> None:
         )
 
 
-def _local_config(folder: Path) -> dict[str, dict[str, str]]:
+def _local_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def _local_config(folder: Path) -> dict[str, dict[str, str]]:
     return config if isinstance(config, dict) else {}
 
 
-def _hub_config(name: str, revision: str | None) -> dict[str, dict[str, str]]:
+def _hub_config(name: str, revision: str | None) -> dict[str, Any]:
     from transformers import PreTrainedConfig
 
     try:

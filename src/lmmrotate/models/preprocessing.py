@@ -30,7 +30,9 @@ class SquareResize:
         side = self.side_px
         pixels = np.empty((len(images), side, side, 3), dtype=np.uint8)
         for index, image in enumerate(images):
-            resized = image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
+            resized = (
+                image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
+            )
             pixels[index] = np.asarray(resized)
         # One multiplication and one addition a value: (x / 255 - mean) / std.
         scale = 1 / (255 * np.asarray(self.std, dtype=np.float32))

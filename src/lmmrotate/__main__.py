@@ -1,0 +1,7 @@
+"""``python -m lmmrotate``."""
+
+import sys
+
+from lmmrotate.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,54 @@
+"""What every verb shares: log set-up, quiet libraries, progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is being done, on stderr")
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Our log lines on stderr; other libraries only when something is wrong."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
+    logging.getLogger("lmmrotate").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def quiet_transformers() -> None:
+    """Switch off Transformers' own bars and notes; ours tell the user what matters."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def show(text: str) -> None:
+    """A result, on stdout."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """A result for a script, on stdout."""
+    show(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def positive_int(text: str) -> int:
+    """argparse type: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """argparse type: a number in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in [0, 1], got {value}")
+    return value

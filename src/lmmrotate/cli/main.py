@@ -1,0 +1,49 @@
+"""``lmmrotate VERB``: one module a verb; heavy imports wait until the verb runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from lmmrotate import __version__
+from lmmrotate.cli import convert, evaluate, predict, quickstart, report, synth, tile, train
+from lmmrotate.cli.common import set_up_logging
+from lmmrotate.errors import LmmRotateError
+
+VERBS = (quickstart, synth, convert, tile, train, predict, evaluate, report)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lmmrotate",
+        description="Fine-tune vision-language models to detect oriented objects in aerial images.",
+        epilog="'lmmrotate VERB --help' explains a verb. Results go to stdout, logs and progress to stderr.",
+    )
+    parser.add_argument("--version", action="version", version=f"lmmrotate {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for module in VERBS:
+        module.add_parser(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status (2 for a user's error, 130 for Ctrl-C)."""
+    args = build_parser().parse_args(argv)
+    set_up_logging(getattr(args, "verbose", False))
+    try:
+        return int(args.run(args))
+    except LmmRotateError as error:
+        logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
+        return 2
+    except KeyboardInterrupt:
+        logging.getLogger("lmmrotate").error("interrupted; the same command goes on from here")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left, as `| head` does
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

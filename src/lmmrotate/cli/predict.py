@@ -1,0 +1,107 @@
+"""``lmmrotate predict``: run a model over images or a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
+from lmmrotate.errors import ConfigError
+
+log = logging.getLogger("lmmrotate")
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="find objects in images with a trained model",
+        description="Write predictions.jsonl for images or for a manifest. An interrupted call goes on when "
+        "the same command is given again. Exit status 1: some images could not be read.",
+    )
+    parser.add_argument("model", metavar="RUN", type=Path, help="run directory, or one of its checkpoints")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="image files or folders")
+    parser.add_argument("--manifest", type=Path, help="predict the images of this manifest.jsonl instead")
+    parser.add_argument(
+        "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("predictions.jsonl"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--batch_size", type=positive_int, default=8, help="images a step (default: %(default)s)"
+    )
+    parser.add_argument("--num_beams", type=positive_int, default=1, help="beams (default: 1, greedy)")
+    parser.add_argument(
+        "--max_new_tokens", type=positive_int, help="longest answer (default: what the model can)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    images = _images(args)
+    from lmmrotate.inference.batch import predict_to_file
+    from lmmrotate.inference.predictor import Predictor
+
+    quiet_transformers()
+    predictor = Predictor.from_run(args.model, device=args.device)
+    result = predict_to_file(
+        predictor,
+        images,
+        args.output,
+        batch_size=args.batch_size,
+        num_beams=args.num_beams,
+        max_new_tokens=args.max_new_tokens,
+    )
+    for message in result.unreadable:
+        log.error("skipped: %s", message)
+    drawn = _draw(args.output, dict(images), args.draw) if args.draw else 0
+    if args.json:
+        show_json(vars(result) | {"drawn": drawn})
+    else:
+        taken = f", {result.resumed} taken over from an interrupted call" if result.resumed else ""
+        show(
+            f"{result.path}: {result.predicted} images predicted{taken}, {len(result.unreadable)} unreadable"
+        )
+        if args.draw:
+            show(f"{args.draw}: {drawn} pictures")
+    return 1 if result.unreadable else 0
+
+
+def _images(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    from lmmrotate.data.images import find_images
+    from lmmrotate.data.manifest import read_manifest
+
+    if args.manifest and args.images:
+        raise ConfigError("give images or --manifest, not both")
+    if args.manifest:
+        manifest = read_manifest(args.manifest, args.image_folder)
+        return [(record.image, manifest.image_path(record)) for record in manifest.records]
+    if not args.images:
+        raise ConfigError("nothing to predict: give image files or folders, or --manifest")
+    return [(path.as_posix(), path) for path in find_images(args.images)]
+
+
+def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
+    from lmmrotate.data.images import read_image
+    from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.report.draw import draw_boxes
+
+    predictions = read_predictions(predictions_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, prediction in enumerate(predictions.images):
+        picture = draw_boxes(
+            read_image(paths[prediction.image]),
+            prediction.quads,
+            prediction.labels,
+            prediction.scores,
+            classes=predictions.header.classes,
+        )
+        picture.save(folder / f"{number:06d}_{Path(prediction.image).stem}.png")
+    return len(predictions.images)

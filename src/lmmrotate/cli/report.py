@@ -1,0 +1,45 @@
+"""``lmmrotate report``: one HTML page that shows what a model got right and wrong."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lmmrotate.cli.common import add_verbosity, positive_int, show
+from lmmrotate.cli.evaluate import add_scoring
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "report",
+        help="draw ground truth against predictions into one HTML page",
+        description="Write one self-contained HTML page: numbers, curves, problems and pictures.",
+    )
+    add_scoring(parser)
+    parser.add_argument(
+        "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: %(default)s")
+    parser.add_argument("--max_images", type=positive_int, default=24, help="pictures (default: %(default)s)")
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from lmmrotate.data.manifest import read_manifest
+    from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.evaluation.evaluate import evaluate
+    from lmmrotate.report.html import write_report
+
+    manifest = read_manifest(args.manifest, args.image_folder)
+    predictions = read_predictions(args.predictions)
+    evaluation = evaluate(
+        manifest,
+        predictions,
+        iou_threshold=args.iou,
+        score_threshold=args.score_threshold,
+        protocol=args.protocol,
+    )
+    write_report(args.output, evaluation, manifest, predictions, max_images=args.max_images)
+    show(f"{args.output}")
+    return 0

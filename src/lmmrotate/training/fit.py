@@ -1,0 +1,220 @@
+"""Fine-tuning on Hugging Face Trainer: data, resume and the run directory around its loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from lmmrotate.codec.registry import make_codec
+from lmmrotate.data.jsonl import write_text_atomic
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.errors import ConfigError
+from lmmrotate.models.base import ModelFamily
+from lmmrotate.models.loading import load_family
+from lmmrotate.runs import RUN_FILE, RunInfo, installed_versions, weights_digest
+from lmmrotate.training.checkpoints import (
+    CHECKPOINTS,
+    last_complete_checkpoint,
+    remove_incomplete_checkpoints,
+)
+from lmmrotate.training.config import TrainConfig, config_to_yaml, differences, read_config
+from lmmrotate.training.dataset import AnswerCounts, build_answers, read_training_manifests
+from lmmrotate.training.progress import ProgressBar
+
+CONFIG_FILE = "config.yaml"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What ``train`` did."""
+
+    run_folder: Path
+    steps: int
+    loss: float
+    """Mean training loss of the updates made in this call."""
+    seconds: float
+    answers: AnswerCounts
+    resumed_from: str | None = None
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Fine-tune a model and write a run directory.
+
+    A run that was interrupted, even by ``kill -9``, goes on from its last complete checkpoint when
+    ``train`` is called again with the same options.
+
+    Raises:
+        ConfigError: for options that do not fit each other, or an ``output_dir`` that holds a finished
+            run or one with other options.
+        DataError: for a manifest or image that cannot be used.
+        CheckpointError: if the model cannot be loaded.
+    """
+    folder = Path(config.output_dir)
+    _claim(folder, config)
+    set_seed(config.seed)
+    manifests = read_training_manifests(config.data_path, config.image_folder)
+    codec = make_codec(config.response_format, manifests[0].classes)
+    family = load_family(
+        config.model_name_or_path,
+        tokens=codec.special_tokens,
+        words=codec.words,
+        prompt=config.prompt,
+        image_square_length=config.image_square_length,
+        language_model_max_length=config.language_model_max_length,
+        revision=config.model_revision,
+    )
+    limit = min(config.language_model_max_length or family.max_answer_tokens, family.max_answer_tokens)
+    dataset = build_answers(manifests, codec, family.answer_tokens, limit, config.over_long)
+    _report_counts(dataset.counts, limit)
+    info = RunInfo(
+        codec=codec.to_json(),
+        prompt=config.prompt,
+        image_square_length=family.image_square_length,
+        config=asdict(config),
+        data=tuple(_describe(m) for m in manifests),
+        versions=installed_versions(),
+    )
+    trainer = _RunTrainer(
+        family,
+        info,
+        model=family.model,
+        args=_arguments(config, folder),
+        train_dataset=dataset,
+        data_collator=_Collator(family),
+        callbacks=[ProgressBar()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    resume = last_complete_checkpoint(folder)
+    if resume:
+        log.warning("going on from %s", resume)
+    result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.save_state()
+    trainer.save_model(str(folder))
+    return TrainResult(
+        run_folder=folder,
+        steps=int(trainer.state.global_step),
+        loss=float(result.training_loss),
+        seconds=float(result.metrics["train_runtime"]),
+        answers=dataset.counts,
+        resumed_from=resume.name if resume else None,
+    )
+
+
+class _Collator:
+    """(image, answer) pairs to a training batch; a class so that data workers can pickle it."""
+
+    def __init__(self, family: ModelFamily) -> None:
+        self._family = family
+
+    def __call__(self, items: Sequence[tuple[Image.Image, str]]) -> dict[str, torch.Tensor]:
+        images, answers = zip(*items, strict=True)
+        return self._family.training_batch(images, answers)
+
+
+class _RunTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose every checkpoint is a run directory of its own."""
+
+    def __init__(self, family: ModelFamily, info: RunInfo, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._family = family
+        self._info = info
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            self._family.save_processor(folder)
+            replace(self._info, weights=weights_digest(folder)).write(folder)
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Make ``folder`` this run's, or refuse it."""
+    if (folder / RUN_FILE).exists():
+        raise ConfigError(f"output_dir: {folder} holds a finished run; choose another folder or remove it")
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # the first rank looks after the folder
+    stored = folder / CONFIG_FILE
+    if stored.exists():
+        changed = differences(read_config(stored, {}), config)
+        if changed:
+            raise ConfigError(
+                f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "
+                "train with the same options to go on, or choose another folder"
+            )
+        for name in remove_incomplete_checkpoints(folder):
+            log.warning("removed %s: it was not written to its end", name)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"output_dir: {folder} exists and is not a run directory; choose another folder")
+    write_text_atomic(stored, [config_to_yaml(config)])
+
+
+def _arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
+    cuda_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("precision: fp16 needs a GPU; use auto or fp32 here")
+    tensorboard = find_spec("tensorboard") is not None
+    if tensorboard:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        num_train_epochs=config.num_train_epochs,
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.precision == "bf16" or (config.precision == "auto" and cuda_bf16),
+        fp16=config.precision == "fp16",
+        seed=config.seed,
+        save_steps=config.save_steps,
+        save_total_limit=config.save_total_limit,
+        logging_steps=config.logging_steps,
+        dataloader_num_workers=config.dataloader_num_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=["tensorboard"] if tensorboard else [],
+    )
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "dataset": manifest.dataset,
+        "split": manifest.split,
+        "images": len(manifest.records),
+        "fingerprint": manifest.fingerprint(),
+    }
+
+
+def _report_counts(counts: AnswerCounts, limit: int) -> None:
+    log.info(
+        "%d images, %d boxes, longest answer %d of %d tokens",
+        counts.images,
+        counts.boxes,
+        counts.longest_answer,
+        limit,
+    )
+    if counts.dropped_boxes or counts.skipped_images:
+        log.warning(
+            "%d boxes left out of %d answers longer than %d tokens; %d images skipped",
+            counts.dropped_boxes,
+            counts.shortened_answers,
+            limit,
+            counts.skipped_images,
+        )

@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPImageProcessorPil, Florence2ForConditionalGeneration, Florence2Processor
+
+from lmmrotate.errors import ConfigError
+from lmmrotate.models.base import IGNORE_INDEX
+from lmmrotate.models.florence2 import Florence2Family
+from lmmrotate.models.loading import load_family
+from lmmrotate.models.preprocessing import SquareResize
+
+Build = Callable[..., Florence2Family]
+ANSWERS = [
+    "ship" + "<loc_7>" * 8 + "<sep>" + "<loc_9>" * 8 + "small vehicle" + "<loc_1>" * 8,
+    "There are none.",
+    "quai é" + "<loc_999>" * 8,
+]
+
+
+def memorise(family: Florence2Family, pictures: list[Image.Image], steps: int = 120) -> float:
+    batch = family.training_batch(pictures, ANSWERS)
+    optimizer = torch.optim.AdamW(family.model.parameters(), lr=1e-3)
+    family.model.train()
+    for _ in range(steps):
+        loss = family.model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return float(loss.detach())
+
+
+def test_labels_hold_the_answer_and_nothing_else(tiny: Build, pictures: list[Image.Image]) -> None:
+    family = tiny()
+    batch = family.training_batch(pictures, ANSWERS)
+    for label, answer in zip(batch["labels"], ANSWERS, strict=True):
+        kept = label[label != IGNORE_INDEX]
+        assert family.tokenizer.decode(kept) == f"<s>{answer}</s>"
+        assert len(kept) == family.answer_tokens(answer)
+    prompt = family.tokenizer.decode(batch["input_ids"][0])
+    assert prompt == "<image>" * (1 + 4 * 4) + f"<s>{family.prompt}</s>"
+
+
+def test_names_prompt_and_coordinates_are_single_tokens(tiny: Build) -> None:
+    family = tiny()
+    assert family.answer_tokens("small vehicle" + "<loc_12>" * 8) == 2 + 1 + 8
+    assert family.answer_tokens("boat") == 2 + 4, "unknown words are spelled"
+    assert len(family._prompt_ids) == 1 + 16 + 3
+
+
+def test_memorised_answers_come_back_with_probabilities(tiny: Build, pictures: list[Image.Image]) -> None:
+    family = tiny()
+    assert memorise(family, pictures) < 0.1
+    answers = family.generate(pictures)
+    assert [a.text for a in answers] == ANSWERS
+    for answer in answers:
+        assert len(answer.token_ids) == len(answer.token_ends) == len(answer.log_probs)
+        assert answer.token_ends[-1] == len(answer.text)
+        assert not answer.truncated
+        assert (answer.log_probs <= 0).all()
+        assert (np.diff(answer.token_ends) >= 0).all()
+    # Token ends cut the text where the tokens do.
+    first = answers[0]
+    assert first.text[: first.token_ends[1]] == "ship"
+    assert first.text[first.token_ends[1] : first.token_ends[2]] == "<loc_7>"
+
+    alone = family.generate(pictures[:1])[0]
+    np.testing.assert_allclose(alone.log_probs, first.log_probs, atol=1e-5)
+    assert [a.text for a in family.generate(pictures, num_beams=3)] == ANSWERS
+
+
+def test_log_probabilities_are_those_of_the_decoding_steps(tiny: Build, pictures: list[Image.Image]) -> None:
+    family = tiny()
+    memorise(family, pictures, steps=20)
+    batch = {k: v for k, v in family.training_batch(pictures, ANSWERS).items() if k != "labels"}
+    stepwise = family.model.generate(
+        **batch, max_new_tokens=12, do_sample=False, output_scores=True, return_dict_in_generate=True
+    )
+    expected = family.model.compute_transition_scores(
+        stepwise.sequences, stepwise.scores, normalize_logits=True
+    )
+    for answer, row in zip(family.generate(pictures, max_new_tokens=12), expected, strict=True):
+        np.testing.assert_allclose(answer.log_probs, row[: len(answer.log_probs)], atol=1e-4)
+
+
+def test_limit_is_reported(tiny: Build, pictures: list[Image.Image]) -> None:
+    family = tiny()
+    memorise(family, pictures)
+    short = family.generate(pictures, max_new_tokens=5)
+    assert short[0].truncated
+    assert len(short[0].token_ids) == 5
+
+
+def test_saved_checkpoint_is_complete(tiny: Build, pictures: list[Image.Image], tmp_path: Path) -> None:
+    family = tiny()
+    memorise(family, pictures, steps=10)
+    family.model.save_pretrained(tmp_path)
+    family.save_processor(tmp_path)
+    again = load_family(str(tmp_path), tokens=[])
+    assert again.image_square_length == 64
+    before, after = family.generate(pictures, max_new_tokens=8), again.generate(pictures, max_new_tokens=8)
+    for a, b in zip(before, after, strict=True):
+        assert a.text == b.text
+        np.testing.assert_array_equal(a.log_probs, b.log_probs)
+    # Anybody with Transformers alone reads the same folder to the same numbers.
+    processor = Florence2Processor.from_pretrained(tmp_path)
+    inputs = processor(text=[family.prompt] * 3, images=pictures, return_tensors="pt")
+    ours = family.training_batch(pictures, ANSWERS)
+    torch.testing.assert_close(inputs["pixel_values"], ours["pixel_values"], atol=1e-6, rtol=0)
+    assert torch.equal(inputs["input_ids"], ours["input_ids"])
+    native = Florence2ForConditionalGeneration.from_pretrained(tmp_path)
+    assert native.generate(**inputs, max_new_tokens=3).shape[0] == 3
+
+
+def test_preprocessing_equals_the_reference(pictures: list[Image.Image]) -> None:
+    reference = CLIPImageProcessorPil(
+        size={"height": 48, "width": 48},
+        do_center_crop=False,
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
+    expected = reference(pictures, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(SquareResize(48)(pictures), expected, atol=1e-6, rtol=0)
+
+
+def test_tokens_are_added_once_with_mean_rows(tiny: Build) -> None:
+    family = tiny()
+    table = family.model.get_input_embeddings().weight.detach().clone()
+    assert family.add_tokens(["<sep>", "<loc_0>"]) == 0
+    assert family.add_tokens(["<new>"]) == 1
+    grown = family.model.get_input_embeddings().weight
+    assert len(grown) == len(table) + 1
+    torch.testing.assert_close(grown[:-1], table, atol=0, rtol=0)
+    torch.testing.assert_close(grown[-1], table.mean(0))
+    assert family.model.lm_head.weight is grown, "input and output table stay one"
+
+
+def test_parts_cover_every_weight_once(tiny: Build) -> None:
+    family = tiny()
+    listed = [id(p) for modules in family.parts().values() for m in modules for p in m.parameters()]
+    assert sorted(listed) == sorted(id(p) for p in family.model.parameters())
+
+
+def test_too_large_images_and_prompts_are_refused(tiny: Build, tmp_path: Path) -> None:
+    family = tiny()
+    family.model.save_pretrained(tmp_path)
+    family.save_processor(tmp_path)
+    with pytest.raises(ConfigError, match="image_square_length 960 gives 60 features a side"):
+        load_family(str(tmp_path), tokens=[], image_square_length=960)
+    with pytest.raises(ConfigError, match="positions for 512"):
+        load_family(str(tmp_path), tokens=[], prompt="x" * 600)
+    with pytest.raises(ConfigError, match="at least 16"):
+        tiny(image_square_length=4)

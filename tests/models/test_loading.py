@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Florence2ForConditionalGeneration
+
+from lmmrotate.errors import CheckpointError
+from lmmrotate.models.loading import load_family
+from lmmrotate.models.presets import PRESETS, Florence2Shape, _config
+from lmmrotate.models.vocabulary import build_tokenizer, text_with_ends
+
+
+@pytest.mark.parametrize(
+    ("name", "positions", "expected"),
+    [("base", 1024, 231_414_016), ("large", 2048, 772_271_104)],
+)
+def test_presets_have_the_published_sizes(name: str, positions: int, expected: int) -> None:
+    """772,271,104 is the published count of Florence-2-large with 2,048 positions."""
+    shape: Florence2Shape = PRESETS[name]
+    with torch.device("meta"):
+        model = Florence2ForConditionalGeneration(_config(shape, build_tokenizer(["ship"]), 24, positions))
+    model.tie_weights()
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@pytest.mark.parametrize("side", [128, 256])
+def test_tiny_is_tiny(side: int) -> None:
+    family = load_family("tiny", tokens=[f"<loc_{i}>" for i in range(1000)], image_square_length=side)
+    assert 2e6 < sum(p.numel() for p in family.model.parameters()) < 8e6
+
+
+def write_config(folder: Path, **values: object) -> str:
+    (folder / "config.json").write_text(json.dumps(values))
+    return str(folder)
+
+
+def test_wrong_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such directory; give a run directory"):
+        load_family("tinny", tokens=[])
+    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
+        load_family(str(tmp_path), tokens=[])
+    with pytest.raises(CheckpointError, match="'resnet' is not supported; supported: florence2"):
+        load_family(write_config(tmp_path, model_type="resnet"), tokens=[])
+    with pytest.raises(CheckpointError, match="needs remote code"):
+        load_family(write_config(tmp_path, model_type="florence2", auto_map={"AutoModel": "x.Y"}), tokens=[])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_family(write_config(tmp_path, model_type="florence2"), tokens=[])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_family(str(tmp_path), tokens=[])
+
+
+@pytest.mark.parametrize("text", ["ship", "pré 航空", "<loc_1>ship<sep>", "", " lead and  double "])
+def test_tokenizer_spells_anything(text: str) -> None:
+    tokenizer = build_tokenizer(["ship", "<loc_1>", "<sep>"])
+    ids = tokenizer(text).input_ids
+    again, ends = text_with_ends(tokenizer, ids)
+    assert again == text
+    assert len(ends) == len(ids)
+    assert ends[-1] == len(text)
+    assert ends == sorted(ends)
