@@ -199,3 +199,21 @@ def suppress(quads: Array, labels: Indices, ranking: Indices, threshold: float) 
                         kept[other] = False
                 other += step
     return kept
+
+
+@jit
+def clip_to_image(quads: Array, width: float, height: float) -> tuple[Array, Indices]:
+    """Cut quads (N, 4, 2) to the image [0, width] x [0, height].
+
+    Returns the corners (N, MAX_CORNERS, 2) and how many of them count, (N,); the rest repeat the last one.
+    """
+    image = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
+    work = np.empty((2, MAX_CORNERS, 2))
+    corners = np.zeros((len(quads), MAX_CORNERS, 2))
+    counts = np.zeros(len(quads), dtype=np.int64)
+    for n in range(len(quads)):
+        counts[n] = cut_to_quad(quads[n], image, 1.0, work)
+        for i in range(MAX_CORNERS):
+            if counts[n] > 0:
+                corners[n, i] = work[0, min(i, counts[n] - 1)]
+    return corners, counts
