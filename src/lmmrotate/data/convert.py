@@ -73,7 +73,7 @@ def convert(
         image_folder,
         annotations,
         classes=classes,
-        left_out=spec.left_out if spec and classes == spec.classes else (),
+        left_out=spec.left_out if spec and tuple(classes or ()) == spec.classes else (),
         on_bad=on_bad,
         dataset=spec.name if spec else dataset,
         split=split,
@@ -87,8 +87,10 @@ def convert(
 
 def _relative_to(manifest: Manifest, folder: Path) -> Manifest:
     """The manifest with image paths relative to ``folder``, if its images lie in or below that."""
-    prefix = Path(os.path.relpath(manifest.image_folder.absolute(), folder.absolute()))
-    if ".." in prefix.parts or prefix.is_absolute():
+    # abspath, not resolve: a folder of links to images elsewhere is still a folder of images here
+    images, base = Path(os.path.abspath(manifest.image_folder)), Path(os.path.abspath(folder))
+    if not images.is_relative_to(base):
         return manifest
+    prefix = images.relative_to(base)
     records = tuple(replace(r, image=(prefix / r.image).as_posix()) for r in manifest.records)
     return replace(manifest, records=records, image_folder=folder)
