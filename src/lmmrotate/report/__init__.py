@@ -1,0 +1,1 @@
+"""What people look at: pictures, terminal tables, plots and the HTML report."""

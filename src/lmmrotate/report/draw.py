@@ -1,0 +1,236 @@
+"""Pictures with oriented boxes: one set of boxes, or ground truth beside predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from lmmrotate.data.records import ImageRecord, Prediction
+from lmmrotate.geometry.quads import Quads, as_quads
+from lmmrotate.report.captions import INK, MUTED, PAPER, Entry, caption_boxes, legend_strip, shortened, write
+from lmmrotate.report.matches import ImageMatch, match_image
+from lmmrotate.report.palette import RGB, class_colours
+from lmmrotate.report.strokes import line_width, outlines
+from lmmrotate.report.text import count
+
+# What became of a box. Green and red differ in lightness too, and missed objects are dashed, so that
+# nobody has to tell them apart by hue alone.
+CORRECT: RGB = (60, 235, 150)
+WRONG: RGB = (255, 45, 45)
+MISSED: RGB = (255, 180, 0)
+IGNORED: RGB = (150, 155, 165)
+
+_UNKNOWN: RGB = (255, 255, 255)
+_MOST_CAPTIONS = 60  # beyond it nobody reads them
+_SMALL_SIDE = 512
+_MOST_ENLARGED = 4
+_PANEL_LINE = 2  # pixels
+
+
+def draw_boxes(
+    image: Image.Image,
+    quads: Quads,
+    labels: Sequence[str],
+    scores: Sequence[float] | None = None,
+    *,
+    colours: Mapping[str, RGB] | None = None,
+    captions: bool | None = None,
+    legend: bool | None = None,
+    width: int | None = None,
+    heading: bool = False,
+    enlarge: int | None = None,
+) -> Image.Image:
+    """Draw oriented boxes on a copy of ``image``.
+
+    Args:
+        image: any mode; the result is RGB.
+        quads: (N, 4, 2), pixels of ``image``.
+        labels: N class names.
+        scores: N confidences, shown in the captions.
+        colours: by class; pass ``class_colours(classes)`` so that a class keeps its colour from picture
+            to picture. Default: the colours of the sorted labels.
+        captions: class and score beside each box that has room for them; default: for up to 60 boxes.
+        legend: classes and counts on a strip below, which makes the picture higher; default: where a
+            box stays without caption.
+        width: of the lines, pixels of the result; default: by image size, thinner where objects are small.
+        heading: mark the middle of the edge between corners 0 and 1, the front in some data sets.
+        enlarge: whole factor; default: 1 to 4, so that small tiles can be seen.
+    """
+    if enlarge is None:
+        enlarge = int(np.clip(_SMALL_SIDE // max(image.size), 1, _MOST_ENLARGED))
+    canvas = image.convert("RGB")
+    if enlarge > 1:
+        canvas = canvas.resize((canvas.width * enlarge, canvas.height * enlarge), Image.Resampling.BICUBIC)
+    quads = as_quads(quads) * enlarge
+    colours = class_colours(sorted(set(labels))) if colours is None else colours
+    by_box = [colours.get(label, _UNKNOWN) for label in labels]
+    side = max(canvas.size)
+    font_size = max(12, round(side / 75))
+
+    pixels = np.array(canvas)
+    width = line_width(quads, max(2, side // 400)) if width is None else width
+    outlines(pixels, quads, by_box, width, heading=heading)
+    canvas = Image.fromarray(pixels)
+    without = len(quads)
+    if captions or (captions is None and len(quads) <= _MOST_CAPTIONS):
+        without = caption_boxes(canvas, quads, _captions(labels, scores), by_box, font_size)
+    if legend or (legend is None and without):
+        strip = legend_strip(_class_entries(labels, colours), canvas.width, font_size)
+        return _stack([canvas, strip])
+    return canvas
+
+
+def draw_comparison(
+    image: Image.Image,
+    record: ImageRecord,
+    prediction: Prediction,
+    *,
+    colours: Mapping[str, RGB] | None = None,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+    panel_side: int = 720,
+    title: str | None = None,
+) -> Image.Image:
+    """Draw ground truth (left, by class) beside predictions (right, by what became of them).
+
+    Boxes follow the picture where its size is not the record's; detections below ``score_threshold``
+    are not drawn.
+
+    Args:
+        image: the picture that ``record`` describes.
+        colours: by class, for the left side; default: the colours of the sorted labels.
+        panel_side: longest side of each of the two pictures, pixels; large images shrink to it, small
+            ones grow by a whole factor, up to 4.
+        title: default: the image's path.
+    """
+    match = match_image(record, prediction, iou_threshold, score_threshold)
+    if colours is None:
+        colours = class_colours(sorted({*record.labels, *prediction.labels}))
+    panel = _panel(image, panel_side)
+    left = _truth_panel(panel, record, match, colours)
+    right = _prediction_panel(panel, record, prediction, match)
+
+    size = 14
+    column = max(panel.width, 300)
+    counted = [label for label, skip in zip(record.labels, match.difficult, strict=True) if not skip]
+    headings = (
+        f"Ground truth: {count(len(counted), 'object')}",
+        f"Predictions: {count(int(match.kept.sum()), 'box', 'boxes')}, "
+        f"{int(match.correct.sum())} matched at IoU {iou_threshold:g}",
+    )
+    classes = _class_entries(counted, colours)
+    if match.difficult.any():
+        classes.append(Entry(f"difficult, not counted {int(match.difficult.sum())}", IGNORED))
+    columns = [
+        _stack([_heading_strip(text, column, size), picture, legend_strip(entries, column, size)])
+        for text, picture, entries in (
+            (headings[0], left, classes),
+            (headings[1], right, _outcome_entries(match)),
+        )
+    ]
+    return _sheet(columns, title if title is not None else record.image, size)
+
+
+def _panel(image: Image.Image, side: int) -> Image.Image:
+    longest = max(image.size)
+    scale = min(_MOST_ENLARGED, side // longest) if longest <= side else side / longest
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _truth_panel(
+    panel: Image.Image, record: ImageRecord, match: ImageMatch, colours: Mapping[str, RGB]
+) -> Image.Image:
+    pixels = np.array(panel)
+    quads = _scaled(record.quads, record.wh, panel)
+    by_box = [colours.get(label, _UNKNOWN) for label in record.labels]
+    counted = np.flatnonzero(~match.difficult)
+    outlines(pixels, quads[match.difficult], [IGNORED] * int(match.difficult.sum()), 1)
+    outlines(pixels, quads[counted], [by_box[i] for i in counted], line_width(quads, _PANEL_LINE))
+    return Image.fromarray(pixels)
+
+
+def _prediction_panel(
+    panel: Image.Image, record: ImageRecord, prediction: Prediction, match: ImageMatch
+) -> Image.Image:
+    pixels = np.array(panel)
+    truth = _scaled(record.quads, record.wh, panel)
+    width = line_width(truth, _PANEL_LINE)
+    outlines(pixels, truth[match.missed], [MISSED] * int(match.missed.sum()), width, dashed=True)
+    quads = _scaled(prediction.quads, (prediction.width, prediction.height), panel)
+    outcomes = ((match.ignored, IGNORED, 1), (match.correct, CORRECT, width), (match.wrong, WRONG, width))
+    for mask, colour, pen in outcomes:  # errors last: they must not vanish below a correct box
+        outlines(pixels, quads[mask], [colour] * int(mask.sum()), pen)
+
+    picture = Image.fromarray(pixels)
+    if match.kept.sum() <= _MOST_CAPTIONS:
+        texts = _captions(prediction.labels, prediction.scores)
+        order = [(i, colour) for mask, colour, _ in outcomes[::-1] for i in np.flatnonzero(mask)]
+        boxes = as_quads(quads[[i for i, _ in order]])  # errors first: they get the free places
+        caption_boxes(picture, boxes, [texts[i] for i, _ in order], [colour for _, colour in order], 12)
+    return picture
+
+
+def _scaled(quads: Quads, wh: tuple[int, int], panel: Image.Image) -> Quads:
+    scale = np.array(panel.size) / np.array(wh)
+    return as_quads(quads * scale)
+
+
+def _captions(labels: Sequence[str], scores: Sequence[float] | None) -> list[str]:
+    if scores is None:
+        return list(labels)
+    return [f"{label} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+
+
+def _class_entries(labels: Sequence[str], colours: Mapping[str, RGB]) -> list[Entry]:
+    """Every class that occurs with its count, in the order of ``colours``."""
+    counts = Counter(labels)
+    known = [label for label in colours if label in counts]
+    others = sorted(counts.keys() - colours.keys())
+    return [Entry(f"{label} {counts[label]}", colours.get(label, _UNKNOWN)) for label in [*known, *others]]
+
+
+def _outcome_entries(match: ImageMatch) -> list[Entry]:
+    entries = [
+        Entry(f"correct {int(match.correct.sum())}", CORRECT),
+        Entry(f"false positive {int(match.wrong.sum())}", WRONG),
+        Entry(f"missed object {int(match.missed.sum())}", MISSED, dashed=True),
+    ]
+    if match.ignored.any():
+        entries.append(Entry(f"on a difficult object {int(match.ignored.sum())}", IGNORED))
+    return entries
+
+
+def _heading_strip(text: str, width: int, size: int) -> Image.Image:
+    strip = Image.new("RGB", (width, round(size * 1.9)), PAPER)
+    write(ImageDraw.Draw(strip), (0, strip.height // 2), shortened(text, size, width), size, MUTED)
+    return strip
+
+
+def _stack(parts: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, on white."""
+    sheet = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), PAPER)
+    top = 0
+    for part in parts:
+        sheet.paste(part, (0, top))
+        top += part.height
+    return sheet
+
+
+def _sheet(columns: Sequence[Image.Image], title: str, size: int) -> Image.Image:
+    """Pictures side by side below a title, on white; no title line for an empty one."""
+    margin = size
+    width = sum(c.width for c in columns) + margin * (len(columns) + 1)
+    top = round(size * 2.2) if title else margin // 2
+    sheet = Image.new("RGB", (width, top + max(c.height for c in columns) + margin // 2), PAPER)
+    if title:
+        text = shortened(title, size + 1, width - 2 * margin, bold=True)
+        write(ImageDraw.Draw(sheet), (margin, top * 0.6), text, size + 1, INK, bold=True)
+    left = margin
+    for column in columns:
+        sheet.paste(column, (left, top))
+        left += column.width + margin
+    return sheet
