@@ -177,8 +177,11 @@ def _pillow_to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, picture).convert("RGB")
-    return image.convert("RGB")
+        rgb = Image.alpha_composite(black, picture).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    rgb.info.clear()  # an orientation kept there would turn the picture once more in another library
+    return rgb
 
 
 def _has_sixteen_bit_colour(image: Image.Image) -> bool:

@@ -19,8 +19,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -286,12 +288,26 @@ def _results(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], work
     try:
         for future in as_completed([pool.submit(function, *job) for job in jobs]):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process died; if it was for lack of memory, run again with fewer workers "
+            "(finished tiles are kept)"
+        ) from error
     finally:
-        pool.shutdown(cancel_futures=True)  # on error or Ctrl-C too: scenes begun are finished
+        pool.shutdown(cancel_futures=True)  # after an error too: scenes begun are finished
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends us
+    # Ctrl-C reaches every process: end at once and without a traceback. Writing is atomic.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the main process was killed: nobody else would end its workers
 
 
 def _cut_scene(scene: _Scene, padding: tuple[int, int, int] | None) -> int:
