@@ -20,12 +20,12 @@ Ratios = npt.NDArray[np.float64]
 
 def iou_matrix(a: Quads, b: Quads) -> Ratios:
     """Intersection over union, (N, M) in [0, 1], of every quad of ``a`` (N) with every quad of ``b`` (M)."""
-    return kernels.overlap_matrix(as_quads(a), as_quads(b), False)
+    return kernels.overlap_matrix(_compact(a), _compact(b), False)
 
 
 def iof_matrix(a: Quads, b: Quads) -> Ratios:
     """Intersection over the area of ``a`` (over the foreground), (N, M) in [0, 1]."""
-    return kernels.overlap_matrix(as_quads(a), as_quads(b), True)
+    return kernels.overlap_matrix(_compact(a), _compact(b), True)
 
 
 def iou_pairs(a: Quads, b: Quads) -> Ratios:
@@ -65,11 +65,15 @@ def rotated_nms(
         Indices of the kept quads, int64, by descending score.
 
     Raises:
-        ValueError: if the lengths differ, a score is NaN or the threshold is not between 0 and 1.
+        ValueError: if the lengths differ, a label is no integer, a score is NaN or the threshold is not
+            between 0 and 1.
     """
     quads = as_quads(quads)
     scores = np.asarray(scores, dtype=np.float64).reshape(-1)
-    classes = np.asarray(labels, dtype=np.int64).reshape(-1)
+    classes = np.asarray(labels).reshape(-1)
+    if classes.size and not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"labels must be integers, got {classes.dtype}")
+    classes = classes.astype(np.int64)
     if not len(quads) == len(scores) == len(classes):
         raise ValueError(f"got {len(quads)} quads, {len(scores)} scores and {len(classes)} labels")
     if np.isnan(scores).any():
@@ -84,8 +88,13 @@ def rotated_nms(
     return ranking[kept[place[ranking]]]
 
 
+def _compact(quads: Quads) -> Quads:
+    """The same quads in the one memory layout that the kernels are compiled for."""
+    return np.require(as_quads(quads), requirements=["C", "W"])
+
+
 def _as_pairs(a: Quads, b: Quads) -> tuple[Quads, Quads]:
-    a, b = as_quads(a), as_quads(b)
+    a, b = _compact(a), _compact(b)
     if len(a) != len(b):
         raise ValueError(f"pairs need equal lengths, got {len(a)} and {len(b)} quads")
     return a, b

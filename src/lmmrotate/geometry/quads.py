@@ -153,8 +153,7 @@ def clip_quads(quads: Quads, image_wh: tuple[float, float]) -> Quads:
 
 def _leave_image(quads: Quads, image_wh: tuple[float, float]) -> npt.NDArray[np.bool_]:
     """Whether a corner of each quad lies outside the image, (N,)."""
-    outside: npt.NDArray[np.bool_] = ((quads < 0) | (quads > image_wh)).any(axis=(1, 2))
-    return outside
+    return np.logical_or((quads < 0).any(axis=(1, 2)), (quads > image_wh).any(axis=(1, 2)))
 
 
 def _corners_inside(quads: Quads, image_wh: tuple[float, float]) -> Floats:
@@ -162,7 +161,9 @@ def _corners_inside(quads: Quads, image_wh: tuple[float, float]) -> Floats:
     # Imported here because numba takes half a second to load, and every annotation reader imports this.
     from lmmrotate.geometry.kernels import clip_to_image
 
-    corners, counts = clip_to_image(quads, float(image_wh[0]), float(image_wh[1]))
+    corners, counts = clip_to_image(
+        np.require(quads, requirements=["C", "W"]), float(image_wh[0]), float(image_wh[1])
+    )
     return corners[:, : max(2, counts.max(initial=0))]
 
 

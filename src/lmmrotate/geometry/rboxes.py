@@ -50,7 +50,7 @@ def regularize_le90(rboxes: npt.ArrayLike) -> RBoxes:
     return np.stack([cx, cy, np.maximum(w, h), np.minimum(w, h), _half_turn(angle)], axis=1)
 
 
-def rboxes_to_quads(rboxes: RBoxes) -> Quads:
+def rboxes_to_quads(rboxes: npt.ArrayLike) -> Quads:
     """Corners (N, 4, 2) of rboxes (N, 5).
 
     In the box's own frame the order is (+w, +h), (+w, -h), (-w, -h), (-w, +h), as in mmrotate: for angle 0,
@@ -65,7 +65,7 @@ def rboxes_to_quads(rboxes: RBoxes) -> Quads:
     return quads
 
 
-def quads_to_rboxes(quads: Quads) -> RBoxes:
+def quads_to_rboxes(quads: npt.ArrayLike) -> RBoxes:
     """The le90 rbox (N, 5) of each quad (N, 4, 2).
 
     A rectangle gives itself; any other quad, also one that is not convex, the smallest rectangle around it.
@@ -80,7 +80,7 @@ def quads_to_rboxes(quads: Quads) -> RBoxes:
     return np.column_stack([centres, long, short, angle])
 
 
-def quads_to_rboxes_opencv(quads: Quads) -> RBoxes:
+def quads_to_rboxes_opencv(quads: npt.ArrayLike) -> RBoxes:
     """As ``quads_to_rboxes``, but by ``cv2.minAreaRect`` on float32 corners, as the published code does it.
 
     Only for reproducing published numbers. The rectangles have the same area up to float32, but where two
