@@ -34,7 +34,7 @@ from lmmrotate.errors import DataError
 MAX_PIXELS = 1_000_000_000
 """Larger images are refused unread: the largest DOTA scene has 0.8 gigapixels, a bomb any number."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "JPEG2000", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000", "GIF", "PPM")
 """The only formats tried. Pillow knows more, some of which start other programs (EPS: Ghostscript)."""
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".gif", ".ppm", ".pgm")
