@@ -21,7 +21,7 @@ from lmmrotate.report.text import count
 CORRECT: RGB = (60, 235, 150)
 WRONG: RGB = (255, 45, 45)
 MISSED: RGB = (255, 180, 0)
-IGNORED: RGB = (150, 155, 165)
+IGNORED: RGB = (185, 190, 200)
 
 _UNKNOWN: RGB = (255, 255, 255)
 _MOST_CAPTIONS = 60  # beyond it nobody reads them

@@ -37,15 +37,14 @@ def ap_bars_svg(evaluation: Evaluation) -> str:
     """AP (11-point) of every class that has objects, best first, with mAP as a line and AP_nc as a dot."""
     results = sorted(_scored(evaluation), key=lambda c: (-c.ap_11, c.label))
     with _style("ap"):
-        figure, axes = _figure(7.2, 1.1 + 0.27 * max(len(results), 1))
+        figure, axes = _figure(5.6, 1.1 + 0.27 * max(len(results), 1))
         places = np.arange(len(results))
-        axes.barh(places, [c.ap_11 for c in results], height=0.66, color=_BAR, label="AP")
-        axes.plot([c.ap_nc for c in results], places, "D", ms=4, mec=_INK, mfc="#ffffff", label="AP_nc")
+        bars = axes.barh(places, [c.ap_11 for c in results], height=0.66, color=_BAR, label="AP")
+        (dots,) = axes.plot(
+            [c.ap_nc for c in results], places, "D", ms=4, mec=_INK, mfc="#ffffff", label="AP_nc"
+        )
         for place, result in enumerate(results):  # a column of numbers, clear of the marks
             axes.text(1.02, place, fraction(result.ap_11), va="center", fontsize=8)
-        if results:
-            label = f"mAP {fraction(evaluation.map_11)}"
-            axes.axvline(evaluation.map_11, color=_INK, lw=1, ls="--", label=label)
         axes.set_yticks(places, [printable(c.label, 40) for c in results])
         axes.set_ylim(len(results) - 0.4, -0.6)  # best on top
         axes.set_xlim(0, 1)
@@ -55,11 +54,10 @@ def ap_bars_svg(evaluation: Evaluation) -> str:
         axes.grid(axis="x", color=_FAINT, lw=0.6)
         axes.set_axisbelow(True)
         if results:
-            handles, labels = axes.get_legend_handles_labels()
-            first = labels.index("AP")
+            label = f"mAP {fraction(evaluation.map_11)}"
+            mean = axes.axvline(evaluation.map_11, color=_INK, lw=1, ls="--", label=label)
             axes.legend(
-                [handles[first], *handles[:first]],
-                ["AP", *labels[:first]],
+                handles=[bars, dots, mean],
                 loc="lower left",
                 bbox_to_anchor=(0, 1),
                 ncols=3,
@@ -81,7 +79,7 @@ def precision_recall_svg(evaluation: Evaluation) -> str:
     shown = {c.label for c in frequent}
     colours = class_colours([c.label for c in evaluation.classes])
     with _style("pr"):
-        figure, axes = _figure(7.2, 4.6)
+        figure, axes = _figure(5.2, 4.6)
         _f1_lines(axes)
         others = [c for c in results if c.label not in shown]
         for index, result in enumerate(others):

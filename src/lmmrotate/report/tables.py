@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lmmrotate.evaluation.results import ClassResult, Evaluation
-from lmmrotate.report.text import count, fraction, printable
+from lmmrotate.report.summary import headline_numbers, setting_parts, trouble_rows
+from lmmrotate.report.text import fraction, printable
 
 _WIDE = 100  # columns from which the table gets more air
 
@@ -36,41 +37,15 @@ class _EvaluationTable:
         yield from _summary(evaluation)
         yield Text()
         yield _class_table(evaluation, gap=2 if options.max_width >= _WIDE else 0)
-        trouble = list(trouble_rows(evaluation))
+        trouble = trouble_rows(evaluation)
         if trouble:
             yield Text()
             yield _trouble_table(trouble)
 
 
-def setting_parts(evaluation: Evaluation) -> list[str]:
-    """Under what rules the numbers were taken: protocol, thresholds, size of the data."""
-    parts = [f"protocol {printable(evaluation.protocol)}", f"IoU {evaluation.iou_threshold:g}"]
-    if evaluation.score_threshold > 0:
-        parts.append(f"precision, recall and F1 at score >= {evaluation.score_threshold:g}")
-    parts.append(count(evaluation.images, "image"))
-    if evaluation.seconds_per_image > 0:
-        parts.append(f"{evaluation.seconds_per_image:.3g} s an image")
-    return parts
-
-
-def trouble_rows(evaluation: Evaluation) -> Iterable[tuple[str, int]]:
-    """What went wrong with the answers and how often, most frequent kind first; empty if nothing did."""
-    for kind, number in sorted(evaluation.problems.items(), key=lambda item: (-item[1], item[0])):
-        yield f"unread output: {printable(kind, 60)}", number
-    if evaluation.truncated:
-        yield "answers cut at the token limit", evaluation.truncated
-    if evaluation.missing_images:
-        yield "images without a prediction (scored as empty)", evaluation.missing_images
-
-
 def _summary(evaluation: Evaluation) -> Iterable[Text]:
     headline = Text()
-    for name, value in (
-        ("mAP", evaluation.map_11),
-        ("mAP_area", evaluation.map_area),
-        ("mAP_nc", evaluation.map_nc),
-        ("mF1", evaluation.mf1),
-    ):
+    for name, value, _ in headline_numbers(evaluation):
         headline.append(f"{name} ", "bold" if name == "mAP" else "")
         headline.append(fraction(value, 4), "bold green")
         headline.append("   ")
