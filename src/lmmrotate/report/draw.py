@@ -160,7 +160,8 @@ def _prediction_panel(
     truth = _scaled(record.quads, record.wh, panel)
     width = line_width(truth, _PANEL_LINE)
     outlines(pixels, truth[match.missed], [MISSED] * int(match.missed.sum()), width, dashed=True)
-    quads = _scaled(prediction.quads, (prediction.width, prediction.height), panel)
+    # In the record's frame, as the match is: boxes made at another size look as wrong as they count.
+    quads = _scaled(prediction.quads, record.wh, panel)
     outcomes = ((match.ignored, IGNORED, 1), (match.correct, CORRECT, width), (match.wrong, WRONG, width))
     for mask, colour, pen in outcomes:  # errors last: they must not vanish below a correct box
         outlines(pixels, quads[mask], [colour] * int(mask.sum()), pen)

@@ -91,7 +91,7 @@ def data_uri(image: Image.Image, most_bytes: int) -> str:
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         # Full colour resolution (subsampling 0): box lines are thin and coloured.
-        image.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
         data = buffer.getvalue()
         if len(data) <= most_bytes:
             break
