@@ -319,7 +319,8 @@ def test_pillow_may_not_refuse_a_large_tiff_while_decoding(
 
 def test_reading_in_threads(tmp_path: Path) -> None:
     path = saved(Image.fromarray(COLOUR), tmp_path / "a.png")
-    limit, results = Image.MAX_IMAGE_PIXELS, []
+    limit = Image.MAX_IMAGE_PIXELS
+    results: list[tuple[int, int]] = []
     threads = [
         threading.Thread(target=lambda: results.extend(read_image(path).size for _ in range(20)))
         for _ in range(8)

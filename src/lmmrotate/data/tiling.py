@@ -3,10 +3,10 @@
 Window layout, tile names (``P0000__1024__824___0.png``: scene, window size, x, y), padding and the choice
 of objects follow the split tool of MMRotate and BboxToolkit, which the published code uses, so that tiles
 and results can be compared file by file. One thing differs by default: which objects count as **cut by the
-tile's edge** (difficulty 2). The published tool asks for ``IoF < 1`` with the object's area rounded to
-float32, so that about half of the objects with fractional corners count as cut although they lie wholly
-inside. By default an object is cut if one of its corners lies outside the window; the "lmmrotate" protocol
-reproduces the published tool.
+tile's edge** (difficulty 2). The published tool asks for ``IoF < 1``, with the object's area rounded to
+float32: half of the objects with fractional corners that lie wholly inside count as cut, and so do those
+that reach a pixel over the border of the scene. By default an object is cut if one of its corners lies
+beyond an edge of the window where the scene goes on. The "lmmrotate" protocol reproduces the published tool.
 
 The output folder holds ``images/``, ``tiling.json`` (the settings) and, written last, ``manifest.jsonl``.
 """
@@ -200,7 +200,7 @@ def _tile_records(
     scene: ImageRecord, windows: Windows, settings: TilingSettings
 ) -> tuple[list[ImageRecord], npt.NDArray[np.int64]]:
     """The tiles of a scene with their objects, and how many tiles took each object, (N,)."""
-    taken, cut = _choose(scene.quads, windows, settings)
+    taken, cut = _choose(scene, windows, settings)
     name = _scene_name(scene)
     tiles = []
     for (x0, y0, x1, y1), takes, cuts in zip(windows.tolist(), taken.T, cut.T, strict=True):
@@ -223,23 +223,32 @@ def _tile_records(
 
 
 def _choose(
-    quads: Quads, windows: Windows, settings: TilingSettings
+    scene: ImageRecord, windows: Windows, settings: TilingSettings
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which window takes which object, and which cuts it, both (N, W)."""
-    low, high = windows[:, None, :2], windows[:, None, 2:]
-    inside = np.asarray(((quads[:, None] >= low) & (quads[:, None] <= high)).all(axis=(2, 3)))
+    quads = scene.quads
+    if settings.protocol == "lmmrotate":
+        quads = quads.astype(np.float32).astype(np.float64)
+    convex = np.where(is_convex(quads)[:, None, None], quads, min_area_quads(quads))
     x0, y0, x1, y1 = windows.T
     corners = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2).astype(np.float64)
-    if settings.protocol == "default":
-        convex = np.where(is_convex(quads)[:, None, None], quads, min_area_quads(quads))
-        iof = np.where(inside, 1.0, iof_matrix(convex, corners))
-        return iof >= settings.iof_thr, ~inside
-    single: Quads = quads.astype(np.float32).astype(np.float64)
-    convex = np.where(is_convex(single)[:, None, None], single, min_area_quads(single))
-    areas = quad_areas(convex)
-    rounded = np.maximum(areas.astype(np.float32).astype(np.float64), 1e-6)
-    iof = np.where(inside, 1.0, iof_matrix(convex, corners)) * (areas / rounded)[:, None]
-    return iof >= settings.iof_thr, iof < 1
+    low, high = windows[:, :2].astype(np.float64), windows[:, 2:].astype(np.float64)
+    iof = np.where(_within(quads, low, high), 1.0, iof_matrix(convex, corners))
+    if settings.protocol == "lmmrotate":
+        areas = quad_areas(convex)
+        iof *= (areas / np.maximum(areas.astype(np.float32), np.float32(1e-6)))[:, None]
+        return iof >= settings.iof_thr, iof < 1
+    low[low == 0] = -np.inf
+    high[high >= scene.wh] = np.inf
+    return iof >= settings.iof_thr, ~_within(quads, low, high)
+
+
+def _within(
+    quads: Quads, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Whether all corners of each quad lie from ``low`` to ``high`` (W, 2), edges included; (N, W)."""
+    inside = (quads[:, None] >= low[:, None]) & (quads[:, None] <= high[:, None])
+    return np.asarray(inside.all(axis=(2, 3)))
 
 
 @dataclass(frozen=True, eq=False)
