@@ -7,6 +7,7 @@ from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.geometry.quads import as_quads
 from lmmrotate.report.captions import caption_boxes
+from lmmrotate.report.detail import detail_window
 from lmmrotate.report.draw import CORRECT, IGNORED, MISSED, WRONG, draw_boxes, draw_comparison
 from lmmrotate.report.palette import PALETTE, RGB, class_colours, luminance, on_any_page, text_colour
 
@@ -122,6 +123,29 @@ def test_comparison_follows_the_picture_and_its_size() -> None:
         Image.new("RGB", (3000, 20)), ImageRecord("x" * 500, 3000, 20), Prediction("a", 9, 9)
     )
     assert huge.width == 2 * 720 + 3 * 14
+
+
+def test_large_images_with_small_objects_are_shown_in_part() -> None:
+    def boxes(x: float, y: float) -> list[list[float]]:
+        return [[x + i, y, x + i + 9, y, x + i + 9, y + 9, x + i, y + 9] for i in range(0, 200, 20)]
+
+    rows = boxes(3000, 2500) + boxes(100, 100)[:3]
+    quads = as_quads(rows)
+    window = detail_window((4000, 3000), quads, quads.mean(axis=1), 720)
+    x, y, right, bottom = window
+    assert 720 <= right - x < 2000
+    assert 0 <= x <= 3000
+    assert right <= 4000
+    assert y <= 2500
+    assert bottom <= 3000  # holds the larger group
+    assert detail_window((700, 700), quads, quads.mean(axis=1), 720) == (0, 0, 700, 700)
+    assert detail_window((4000, 3000), quads * 20, quads.mean(axis=1), 720) == (0, 0, 4000, 3000)
+
+    record = ImageRecord("a", 4000, 3000, quads, ("ship",) * len(rows), (0,) * len(rows))
+    image, nothing = Image.new("RGB", (4000, 3000)), Prediction("a", 4000, 3000)
+    part = draw_comparison(image, record, nothing, colours={"ship": (255, 0, 255)})
+    assert has(part.crop((0, 90, part.width // 2, 700)), (255, 0, 255))
+    assert part.height > draw_comparison(image, record, nothing, detail=False).height
 
 
 def test_palette_is_distinct_and_stable() -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.geometry.quads import Quads, as_quads
 from lmmrotate.report.captions import INK, MUTED, PAPER, Entry, caption_boxes, legend_strip, shortened, write
+from lmmrotate.report.detail import detail_window
 from lmmrotate.report.matches import ImageMatch, match_image
 from lmmrotate.report.palette import RGB, class_colours
 from lmmrotate.report.strokes import line_width, outlines
@@ -92,6 +93,7 @@ def draw_comparison(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
     panel_side: int = 720,
+    detail: bool = True,
     title: str | None = None,
 ) -> Image.Image:
     """Draw ground truth (left, by class) beside predictions (right, by what became of them).
@@ -104,14 +106,21 @@ def draw_comparison(
         colours: by class, for the left side; default: the colours of the sorted labels.
         panel_side: longest side of each of the two pictures, pixels; large images shrink to it, small
             ones grow by a whole factor, up to 4.
+        detail: of an image whose objects would be too small to see, show only the part with the most
+            errors; the counts remain those of the whole image, and the heading says so.
         title: default: the image's path.
     """
     match = match_image(record, prediction, iou_threshold, score_threshold)
     if colours is None:
         colours = class_colours(sorted({*record.labels, *prediction.labels}))
-    panel = _panel(image, panel_side)
-    left = _truth_panel(panel, record, match, colours)
-    right = _prediction_panel(panel, record, prediction, match)
+    # Both in the record's frame, as the match is: boxes made at another size look as wrong as they count.
+    scale = np.array(image.size) / np.array(record.wh)
+    truth, boxes = as_quads(record.quads * scale), as_quads(prediction.quads * scale)
+    window = _window(image.size, truth, boxes, match, panel_side) if detail else (0, 0, *image.size)
+    panel, zoom = _panel(image, window, panel_side)
+    truth, boxes = (as_quads((quads - window[:2]) * zoom) for quads in (truth, boxes))
+    left = _truth_panel(panel, truth, record.labels, match, colours)
+    right = _prediction_panel(panel, truth, boxes, _captions(prediction.labels, prediction.scores), match)
 
     size = 14
     column = max(panel.width, 300)
@@ -131,53 +140,64 @@ def draw_comparison(
             (headings[1], right, _outcome_entries(match)),
         )
     ]
-    return _sheet(columns, title if title is not None else record.image, size)
+    lines = [title if title is not None else record.image]
+    if window != (0, 0, *image.size):
+        lines.append(
+            f"Detail of {window[2] - window[0]} x {window[3] - window[1]} px at ({window[0]}, {window[1]}) "
+            f"of {image.width} x {image.height} px; counts are of the whole image"
+        )
+    return _sheet(columns, [line for line in lines if line], size)
 
 
-def _panel(image: Image.Image, side: int) -> Image.Image:
-    longest = max(image.size)
-    scale = min(_MOST_ENLARGED, side // longest) if longest <= side else side / longest
-    width, height = (max(1, round(length * scale)) for length in image.size)
-    return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+def _window(
+    wh: tuple[int, int], truth: Quads, boxes: Quads, match: ImageMatch, side: int
+) -> tuple[int, int, int, int]:
+    errors = np.concatenate([truth[match.missed], boxes[match.wrong]]).mean(axis=1)
+    everything = np.concatenate([truth, boxes[match.kept]])
+    return detail_window(wh, everything, errors if len(errors) else everything.mean(axis=1), side)
+
+
+def _panel(image: Image.Image, window: tuple[int, int, int, int], side: int) -> tuple[Image.Image, float]:
+    """That part of the picture on at most ``side`` pixels, and by how much it grew."""
+    wh = np.array(window[2:]) - window[:2]
+    longest = int(wh.max())
+    zoom = min(_MOST_ENLARGED, side // longest) if longest <= side else side / longest
+    width, height = (max(1, round(length * zoom)) for length in wh.tolist())
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # convert would copy a whole scene
+    return rgb.resize((width, height), Image.Resampling.BICUBIC, box=window, reducing_gap=3.0), zoom
 
 
 def _truth_panel(
-    panel: Image.Image, record: ImageRecord, match: ImageMatch, colours: Mapping[str, RGB]
+    panel: Image.Image, quads: Quads, labels: Sequence[str], match: ImageMatch, colours: Mapping[str, RGB]
 ) -> Image.Image:
     pixels = np.array(panel)
-    quads = _scaled(record.quads, record.wh, panel)
-    by_box = [colours.get(label, _UNKNOWN) for label in record.labels]
     counted = np.flatnonzero(~match.difficult)
+    by_box = [colours.get(labels[int(i)], _UNKNOWN) for i in counted]
     outlines(pixels, quads[match.difficult], [IGNORED] * int(match.difficult.sum()), 1)
-    outlines(pixels, quads[counted], [by_box[i] for i in counted], line_width(quads, _PANEL_LINE))
+    outlines(pixels, quads[counted], by_box, line_width(quads, _PANEL_LINE))
     return Image.fromarray(pixels)
 
 
 def _prediction_panel(
-    panel: Image.Image, record: ImageRecord, prediction: Prediction, match: ImageMatch
+    panel: Image.Image, truth: Quads, boxes: Quads, captions: Sequence[str], match: ImageMatch
 ) -> Image.Image:
     pixels = np.array(panel)
-    truth = _scaled(record.quads, record.wh, panel)
     width = line_width(truth, _PANEL_LINE)
     outlines(pixels, truth[match.missed], [MISSED] * int(match.missed.sum()), width, dashed=True)
-    # In the record's frame, as the match is: boxes made at another size look as wrong as they count.
-    quads = _scaled(prediction.quads, record.wh, panel)
     outcomes = ((match.ignored, IGNORED, 1), (match.correct, CORRECT, width), (match.wrong, WRONG, width))
     for mask, colour, pen in outcomes:  # errors last: they must not vanish below a correct box
-        outlines(pixels, quads[mask], [colour] * int(mask.sum()), pen)
+        outlines(pixels, boxes[mask], [colour] * int(mask.sum()), pen)
 
     picture = Image.fromarray(pixels)
-    if match.kept.sum() <= _MOST_CAPTIONS:
-        texts = _captions(prediction.labels, prediction.scores)
-        order = [(i, colour) for mask, colour, _ in outcomes[::-1] for i in np.flatnonzero(mask)]
-        boxes = as_quads(quads[[i for i, _ in order]])  # errors first: they get the free places
-        caption_boxes(picture, boxes, [texts[i] for i, _ in order], [colour for _, colour in order], 12)
+    inside = ((boxes.mean(axis=1) >= 0) & (boxes.mean(axis=1) <= panel.size)).all(axis=1)
+    if (match.kept & inside).sum() <= _MOST_CAPTIONS:
+        # Errors first: they get the free places.
+        order = [
+            (int(i), colour) for mask, colour, _ in outcomes[::-1] for i in np.flatnonzero(mask & inside)
+        ]
+        where = as_quads(boxes[[i for i, _ in order]])
+        caption_boxes(picture, where, [captions[i] for i, _ in order], [colour for _, colour in order], 12)
     return picture
-
-
-def _scaled(quads: Quads, wh: tuple[int, int], panel: Image.Image) -> Quads:
-    scale = np.array(panel.size) / np.array(wh)
-    return as_quads(quads * scale)
 
 
 def _captions(labels: Sequence[str], scores: Sequence[float] | None) -> list[str]:
@@ -221,15 +241,16 @@ def _stack(parts: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _sheet(columns: Sequence[Image.Image], title: str, size: int) -> Image.Image:
-    """Pictures side by side below a title, on white; no title line for an empty one."""
-    margin = size
+def _sheet(columns: Sequence[Image.Image], lines: Sequence[str], size: int) -> Image.Image:
+    """Pictures side by side on white, below lines of text of which the first is a title."""
+    margin, line = size, round(size * 1.8)
     width = sum(c.width for c in columns) + margin * (len(columns) + 1)
-    top = round(size * 2.2) if title else margin // 2
+    top = margin // 2 + line * len(lines)
     sheet = Image.new("RGB", (width, top + max(c.height for c in columns) + margin // 2), PAPER)
-    if title:
-        text = shortened(title, size + 1, width - 2 * margin, bold=True)
-        write(ImageDraw.Draw(sheet), (margin, top * 0.6), text, size + 1, INK, bold=True)
+    draw = ImageDraw.Draw(sheet)
+    for index, text in enumerate(lines):
+        fitted = shortened(text, size, width - 2 * margin, bold=index == 0)
+        write(draw, (margin, margin // 2 + line * (index + 0.5)), fitted, size, INK, bold=index == 0)
     left = margin
     for column in columns:
         sheet.paste(column, (left, top))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.geometry.quads import Quads
+from lmmrotate.report.detail import short_side
 from lmmrotate.report.palette import RGB
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
@@ -21,9 +22,7 @@ _MOST_DASHES = 200
 
 def line_width(quads: Quads, most: int) -> int:
     """Pixels for the lines of a picture: ``most``, but thinner where many objects are small."""
-    edges = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2)  # (N, 4)
-    short = edges.reshape(-1, 2, 2).mean(axis=1).min(axis=1)  # opposite edges averaged
-    return int(np.clip(np.quantile(short, 0.25) // 8, 1, most)) if len(quads) else most
+    return int(np.clip(short_side(quads) // 8, 1, most)) if len(quads) else most
 
 
 def outlines(
