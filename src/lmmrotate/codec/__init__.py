@@ -1,0 +1,1 @@
+"""Boxes to text and back, one module per response format."""

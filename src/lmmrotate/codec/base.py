@@ -1,8 +1,10 @@
 """What every box codec offers: boxes to text, text to boxes."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lmmrotate.errors import Problem
 from lmmrotate.geometry.quads import Quads
@@ -15,7 +17,8 @@ class BoxSpans:
     """Where one box stands in the answer, so that token probabilities can be gathered for it."""
 
     opening: Span
-    """What decided that there is a box: the class name (first box of a group) or ``<sep>``."""
+    """What decided that there is a box: the class name (first box of a group) or ``<sep>``; empty where
+    a box follows another without either."""
     coordinates: Span
     """The coordinate tokens of this box."""
 
@@ -40,11 +43,29 @@ class BoxCodec(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The response format."""
+        ...
 
     @property
     def classes(self) -> tuple[str, ...]: ...
 
-    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str: ...
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Class names as the model says them."""
+        ...
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """What must be one token each in the model's vocabulary."""
+        ...
+
+    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
+        """The answer for one image; empty where the format has no answer for an image without objects."""
+        ...
 
     def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded: ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values from which ``codec_from_json`` builds the codec again."""
+        ...

@@ -81,10 +81,10 @@ class TrainConfig:
             )
         for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "save_steps",
                      "save_total_limit", "logging_steps", "num_train_epochs", "learning_rate"):  # fmt: skip
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # so written, NaN is refused too
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("warmup_ratio", "weight_decay", "max_grad_norm", "dataloader_num_workers"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
         _one_of("over_long", self.over_long, OVER_LONG)
         _one_of("precision", self.precision, PRECISIONS)

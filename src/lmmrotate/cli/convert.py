@@ -1,0 +1,47 @@
+"""``lmmrotate convert``: annotation files to a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lmmrotate.cli.common import add_verbosity, show
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "convert",
+        help="annotation files to a manifest",
+        description="Read images and DOTA-style labels (x1 y1 … x4 y4 class difficult) and write a manifest. "
+        "A data set of your own needs no code: class names are collected unless given.",
+    )
+    parser.add_argument("--image_folder", type=Path, required=True)
+    parser.add_argument("--annotations", type=Path, help="folder of label files (default: images only)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="manifest.jsonl to write")
+    parser.add_argument("--dataset", default="custom", help="a known data set, which gives the class list, or any name")
+    parser.add_argument("--split", default="all", help="name of the split, for the record")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="class list (default: the data set's, or collected)")
+    parser.add_argument(
+        "--on_bad",
+        choices=("error", "skip"),
+        default="error",
+        help="an annotation that cannot be used: stop, or leave it out and count (default: %(default)s)",
+    )
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from lmmrotate.data.convert import convert
+
+    conversion = convert(
+        args.image_folder,
+        args.annotations,
+        args.output,
+        dataset=args.dataset,
+        split=args.split,
+        classes=args.classes,
+        on_bad=args.on_bad,
+    )
+    show(conversion.summary())
+    return 0

@@ -1,0 +1,41 @@
+"""Response formats by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmmrotate.codec.base import BoxCodec
+from lmmrotate.codec.loc_tokens import LocTokenCodec
+from lmmrotate.errors import CheckpointError, ConfigError
+
+FORMATS = {"loc_tokens": LocTokenCodec, "florence2": LocTokenCodec}
+"""``florence2`` is the published name of ``loc_tokens``."""
+
+
+def make_codec(response_format: str, classes: Sequence[str], **options: Any) -> BoxCodec:
+    """The codec of a response format for a class list.
+
+    Raises:
+        ConfigError: for an unknown format (the message lists the known ones), an option the format does
+            not have, or classes that are spoken alike.
+    """
+    if response_format not in FORMATS:
+        raise ConfigError(f"response_format is {response_format!r}; valid: {', '.join(FORMATS)}")
+    try:
+        return FORMATS[response_format](classes=tuple(classes), **options)
+    except TypeError as error:
+        raise ConfigError(f"response_format {response_format}: {error}") from error
+
+
+def codec_from_json(values: Mapping[str, Any]) -> BoxCodec:
+    """The codec that ``BoxCodec.to_json`` described.
+
+    Raises:
+        CheckpointError: if the description is incomplete or of a format this version does not know.
+    """
+    options = dict(values)
+    try:
+        return make_codec(options.pop("name"), options.pop("classes"), **options)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"the run's codec cannot be built: {error}") from error

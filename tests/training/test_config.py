@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lmmrotate.errors import ConfigError
+from lmmrotate.training.config import (
+    TrainConfig,
+    config_from_mapping,
+    config_to_yaml,
+    differences,
+    read_config,
+)
+
+MINIMUM = {"data_path": "train.jsonl", "output_dir": "run"}
+
+
+def test_yaml_and_flags_meet(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    # PyYAML reads 2e-5 as text, and a lone path is not a list.
+    path.write_text("data_path: a.jsonl\noutput_dir: run\nlearning_rate: 2e-5\nmax_steps: 3\nmodel_revision: null\n")
+    config = read_config(path, {"max_steps": "7", "image_square_length": "128"})
+    assert config.data_path == ("a.jsonl",)
+    assert config.learning_rate == 2e-5
+    assert config.max_steps == 7, "flags win"
+    assert config.image_square_length == 128
+    path.write_text(config_to_yaml(config))
+    assert read_config(path, {}) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": 1}, r"here: unknown key lr; valid: .*learning_rate"),
+        ({"max_steps": "many"}, "here: max_steps must be int, found 'many'"),
+        ({"max_steps": 1.5}, "must be int"),
+        ({"learning_rate": True}, "learning_rate must be float"),
+        ({"learning_rate": 0}, "learning_rate must be above 0"),
+        ({"learning_rate": "nan"}, "learning_rate must be above 0"),
+        ({"warmup_ratio": -1}, "must not be negative"),
+        ({"over_long": "cut"}, "over_long is 'cut'; valid: drop_boxes, skip, error"),
+        ({"precision": "int8"}, "valid: auto, fp32"),
+        ({"image_folder": ["a", "b"]}, "2 folders for 1 manifests"),
+        ({"data_path": []}, "data_path must be given"),
+        ({"output_dir": ""}, "output_dir must be given"),
+    ],
+)
+def test_wrong_options_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_from_mapping(MINIMUM | values, "here")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "cannot be read as YAML"), ("- a\n", "found list"), ("", "found NoneType")],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    with pytest.raises(ConfigError, match=r"run\.yaml: no such file"):
+        read_config(path, {})
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_config(path, {})
+    assert str(path) in str(caught.value)
+
+
+def test_differences_ignore_the_folder() -> None:
+    config = config_from_mapping(MINIMUM, "")
+    assert differences(config, replace(config, output_dir="elsewhere")) == []
+    assert differences(config, replace(config, seed=4)) == ["seed: 0 -> 4"]
+
+
+def test_every_option_explains_itself() -> None:
+    assert all(f.metadata["help"] for f in TrainConfig.__dataclass_fields__.values())
