@@ -58,7 +58,9 @@ def quads_of(rboxes: np.ndarray) -> Quads:
 def exact(a: Quads, b: Quads, over_a: bool) -> np.ndarray:
     first, second = shapely.polygons(a), shapely.polygons(b)
     shared = shapely.area(shapely.intersection(first, second))
-    return shared / (shapely.area(first) if over_a else shapely.area(first) + shapely.area(second) - shared)
+    whole = shapely.area(first) if over_a else shapely.area(first) + shapely.area(second) - shared
+    ratios: np.ndarray = shared / whole
+    return ratios
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def recorded(golden: Callable[[str], Path]) -> dict[str, Any]:
 def corner_gap(a: Quads, b: Quads) -> np.ndarray:
     """Largest distance (N,) from a corner of ``a`` to the nearest corner of ``b``: 0 for one rectangle."""
     distances = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
-    return distances.min(axis=2).max(axis=1)
+    gap: np.ndarray = distances.min(axis=2).max(axis=1)
+    return gap
 
 
 def test_rboxes_to_quads(recorded: dict[str, Any]) -> None:

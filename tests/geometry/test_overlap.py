@@ -34,7 +34,8 @@ def convex_quads(seed: int, count: int) -> Quads:
 def shapely_iou(a: Quads, b: Quads) -> np.ndarray:
     first, second = shapely.polygons(a), shapely.polygons(b)
     shared = shapely.area(shapely.intersection(first, second))
-    return shared / (shapely.area(first) + shapely.area(second) - shared)
+    iou: np.ndarray = shared / (shapely.area(first) + shapely.area(second) - shared)
+    return iou
 
 
 @SETTINGS
