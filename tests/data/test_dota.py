@@ -235,7 +235,7 @@ def test_bad_folders(folder: Path) -> None:
         read_folder(folder / "none", folder / "labels")
     with pytest.raises(DataError, match="none: no such folder; expected the folder of label files"):
         read_folder(folder / "images", folder / "none")
-    with pytest.raises(DataError, match=r"labels: no images; looked for \.png"):
+    with pytest.raises(DataError, match=r"labels: no images in this folder; looked for \.png"):
         read_folder(folder / "labels", folder / "labels")
     write(folder / "images" / "P2.jpg", b"x")
     with pytest.raises(DataError, match=r"P2\.jpg: shares its label file with P2\.PNG"):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lmmrotate.data import images
-from lmmrotate.data.images import image_size, read_image, to_rgb
+from lmmrotate.data.images import find_images, image_size, read_image, to_rgb
 from lmmrotate.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -244,6 +244,24 @@ def test_a_damaged_image_in_memory(tmp_path: Path) -> None:
     path = saved(Image.fromarray(COLOUR).resize((200, 200)), tmp_path / "a.png")
     with Image.open(io.BytesIO(path.read_bytes()[:2000])) as image, pytest.raises(DataError, match="damaged"):
         to_rgb(image)
+
+
+# Finding
+
+
+def test_files_and_folders(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "notes.txt", "._a.png", "deeper/c.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    folder = tmp_path / "in"
+    assert find_images([folder / "b.JPG", folder]) == [folder / "b.JPG", folder / "a.png"]
+    assert find_images([folder / "notes.txt"]) == [folder / "notes.txt"]
+    assert find_images([]) == []
+    with pytest.raises(DataError, match="none: no such file or folder"):
+        find_images([folder, folder / "none"])
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: no images in this folder; looked for \.png"):
+        find_images([folder / "empty"])
 
 
 # Damage

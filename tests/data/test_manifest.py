@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmrotate.data.jsonl import replacing, write_text_atomic
+from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest, read_manifest
 from lmmrotate.data.records import ImageRecord, SceneRef
 from lmmrotate.errors import DataError
@@ -245,12 +247,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_a_killed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text("old")
-    if os.fork() == 0:  # a process that dies in the middle of writing, without any clean-up
-        with replacing(path) as file:
-            file.write(b"new")
-            file.flush()
-            os._exit(0)
-    os.wait()
+    # A process that dies in the middle of writing, without any clean-up.
+    program = (
+        "import os, sys; from pathlib import Path; from lmmrotate.data.jsonl import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file: file.write(b'new'); file.flush(); os._exit(3)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)]).returncode == 3
+    assert len(os.listdir(tmp_path)) == 2
     assert path.read_text() == "old"
 
 

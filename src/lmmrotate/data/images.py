@@ -19,7 +19,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,29 @@ def to_rgb(image: Image.Image | npt.NDArray[Any]) -> Image.Image:
     if array.dtype not in (np.uint8, np.uint16):
         raise DataError(f"an image array must be uint8 or uint16, got {array.dtype}; scale it first")
     return _array_to_rgb(array)
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """The image files that files and folders stand for, each once.
+
+    A file stands for itself, whatever its name; a folder for the files in it (not below it) that end in one
+    of ``EXTENSIONS`` and are not hidden, by name.
+
+    Raises:
+        DataError: for a path that does not exist, or a folder without images.
+    """
+    found: dict[Path, None] = {}  # a set that keeps its order
+    for path in paths:
+        if path.is_file():
+            found[path] = None
+            continue
+        if not path.is_dir():
+            raise DataError(f"{path}: no such file or folder")
+        inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in EXTENSIONS and p.name[0] != "."]
+        if not inside:
+            raise DataError(f"{path}: no images in this folder; looked for {', '.join(EXTENSIONS)}")
+        found.update(dict.fromkeys(inside))
+    return list(found)
 
 
 @contextmanager

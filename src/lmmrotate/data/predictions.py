@@ -7,6 +7,9 @@ The first line is a header, every further line one image::
     {"image": "images/P0001.png", "width": 1024, "height": 1024, "text": "plane<loc_12>…",
      "detections": [{"label": "plane", "quad": [x1, …, y4], "score": 0.93}],
      "problems": [{"kind": "incomplete_box", "text": "<loc_3>"}], "truncated": false, "seconds": 0.12}
+
+``image`` is the name that the manifest gives the image, or any other path. It tells images apart; nothing
+opens a file by a name from here.
 """
 
 from __future__ import annotations
@@ -20,7 +23,6 @@ from lmmrotate.data.jsonl import (
     dump_line,
     get,
     get_classes,
-    get_image,
     get_label,
     get_number,
     get_quads,
@@ -132,7 +134,7 @@ def parse_prediction(row: Mapping[str, Any], classes: tuple[str, ...], where: st
     detections = get(row, "detections", list, where)
     quads = get_quads(detections, where)
     return Prediction(
-        image=get_image(row, where),
+        image=get(row, "image", str, where),
         width=width,
         height=height,
         text=get(row, "text", str, where) if "text" in row else "",

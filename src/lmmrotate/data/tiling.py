@@ -247,8 +247,8 @@ def _within(
     quads: Quads, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
     """Whether all corners of each quad lie from ``low`` to ``high`` (W, 2), edges included; (N, W)."""
-    inside = (quads[:, None] >= low[:, None]) & (quads[:, None] <= high[:, None])
-    return np.asarray(inside.all(axis=(2, 3)))
+    inside = (quads.min(axis=1)[:, None] >= low) & (quads.max(axis=1)[:, None] <= high)  # (N, W, 2)
+    return np.asarray(inside.all(axis=2))
 
 
 @dataclass(frozen=True, eq=False)

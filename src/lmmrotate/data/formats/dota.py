@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
-from lmmrotate.data.images import EXTENSIONS, image_size
+from lmmrotate.data.images import find_images, image_size
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
@@ -206,14 +206,10 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected the folder of images")
     by_stem: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
-            continue
+    for path in find_images([folder]):
         if path.stem in by_stem:
             raise DataError(f"{path}: shares its label file with {by_stem[path.stem].name}; keep one of them")
         by_stem[path.stem] = path
-    if not by_stem:
-        raise DataError(f"{folder}: no images; looked for {', '.join(EXTENSIONS)}")
     return by_stem
 
 
