@@ -1,0 +1,1 @@
+"""From a manifest and predictions to numbers; needs no torch."""
