@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
+from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.geometry.quads import as_quads
-from lmmrotate.report.matches import match_image
+from lmmrotate.report.matches import match_image, match_images
 
 
 def squares(*corners: tuple[float, float]) -> np.ndarray:
@@ -42,3 +45,22 @@ def test_empty_images() -> None:
     assert np.isnan(nothing.f1)
     record = ImageRecord("a", 99, 99, squares((0, 0)), ("ship",), (0,))
     assert match_image(record, Prediction("a", 99, 99)).f1 == 0
+
+
+def test_images_together_as_one_by_one(manifest: Manifest, predictions: Predictions) -> None:
+    records = manifest.records[:3]
+    together = match_images(records, predictions.images)
+    for record, prediction, match in zip(records, predictions.images, together, strict=True):
+        alone = match_image(record, prediction)
+        for field in ("found", "difficult", "kept", "correct", "wrong", "ignored"):
+            assert getattr(alone, field).tolist() == getattr(match, field).tolist()
+
+
+@pytest.mark.parametrize("score_threshold", [0.0, 0.65])
+def test_the_sum_over_images_is_the_evaluation(
+    manifest: Manifest, predictions: Predictions, score_threshold: float
+) -> None:
+    evaluation = evaluate(manifest, predictions, score_threshold=score_threshold)
+    matches = match_images(manifest.records[:3], predictions.images, score_threshold=score_threshold)
+    assert sum(c.true_positives for c in evaluation.classes) == sum(m.correct.sum() for m in matches)
+    assert sum(c.false_positives for c in evaluation.classes) == sum(m.wrong.sum() for m in matches)

@@ -89,7 +89,7 @@ def caption_boxes(
     placed = np.empty((0, 4))
     left_out = 0
     for quad, text, colour in zip(quads, texts, colours, strict=True):
-        text = printable(text, 32)
+        text = printable(text, 40)
         width, height = text_size(text, size)
         spot = _free_spot(quad, (width + 6, height), image.size, objects, placed)
         if spot is None:

@@ -15,7 +15,7 @@ from lmmrotate.report.detail import detail_window
 from lmmrotate.report.matches import ImageMatch, match_image
 from lmmrotate.report.palette import RGB, class_colours
 from lmmrotate.report.strokes import line_width, outlines
-from lmmrotate.report.text import count
+from lmmrotate.report.text import count, printable
 
 # What became of a box. Green and red differ in lightness too, and missed objects are dashed, so that
 # nobody has to tell them apart by hue alone.
@@ -201,9 +201,10 @@ def _prediction_panel(
 
 
 def _captions(labels: Sequence[str], scores: Sequence[float] | None) -> list[str]:
+    names = [printable(label, 28) for label in labels]
     if scores is None:
-        return list(labels)
-    return [f"{label} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+        return names
+    return [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
 
 
 def _class_entries(labels: Sequence[str], colours: Mapping[str, RGB]) -> list[Entry]:

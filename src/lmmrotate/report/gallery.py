@@ -16,7 +16,7 @@ from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.report.draw import draw_comparison
-from lmmrotate.report.matches import ImageMatch, match_image
+from lmmrotate.report.matches import ImageMatch, match_images
 from lmmrotate.report.palette import RGB
 
 _QUALITIES = (88, 78, 66, 52)  # of JPEG
@@ -34,12 +34,9 @@ class Scored:
 def score_images(evaluation: Evaluation, manifest: Manifest, predictions: Predictions) -> list[Scored]:
     """Every image of the manifest, matched on its own; one without a prediction counts as empty."""
     by_image = {p.image: p for p in predictions.images}
-    scored: list[Scored] = []
-    for record in manifest.records:
-        prediction = by_image.get(record.image) or Prediction(record.image, record.width, record.height)
-        match = match_image(record, prediction, evaluation.iou_threshold, evaluation.score_threshold)
-        scored.append(Scored(record, prediction, match))
-    return scored
+    found = [by_image.get(r.image) or Prediction(r.image, r.width, r.height) for r in manifest.records]
+    matches = match_images(manifest.records, found, evaluation.iou_threshold, evaluation.score_threshold)
+    return [Scored(*parts) for parts in zip(manifest.records, found, matches, strict=True)]
 
 
 def choose_images(scored: list[Scored], number: int) -> dict[str, list[Scored]]:

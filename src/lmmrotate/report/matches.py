@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.data.records import ImageRecord, Prediction
-from lmmrotate.geometry.overlap import iou_matrix
+from lmmrotate.evaluation.evaluate import detections_of, truths_of
+from lmmrotate.evaluation.matching import best_truths, judge
 
 Mask = npt.NDArray[np.bool_]
 
@@ -51,32 +54,45 @@ class ImageMatch:
 def match_image(
     record: ImageRecord, prediction: Prediction, iou_threshold: float = 0.5, score_threshold: float = 0.0
 ) -> ImageMatch:
-    """Match the detections of one image to its objects, class by class, best score first.
+    """``match_images`` of a single image."""
+    return match_images([record], [prediction], iou_threshold, score_threshold)[0]
 
-    Each detection takes the object of its class with the highest IoU among those still free, at
-    ``iou_threshold`` or above; failing that, a difficult object excuses it. The numbers of an
-    evaluation come from ``lmmrotate.evaluation``; this is the view of a single image.
+
+def match_images(
+    records: Sequence[ImageRecord],
+    predictions: Sequence[Prediction],
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+) -> list[ImageMatch]:
+    """Match the detections of every image to its objects, by the evaluation's corrected protocol.
+
+    Args:
+        predictions: as many as ``records``, in the same order.
     """
-    truth_labels, labels = np.array(record.labels, dtype=object), np.array(prediction.labels, dtype=object)
-    scores = np.array(prediction.scores, dtype=np.float64)
-    difficult = np.array(record.difficult, dtype=np.int64) != 0
-    kept = scores >= score_threshold
-    found, correct, ignored = (
-        np.zeros(len(difficult), bool),
-        np.zeros(len(kept), bool),
-        np.zeros(len(kept), bool),
-    )
+    labels = [image.labels for image in records] + [image.labels for image in predictions]
+    classes = sorted(set(chain.from_iterable(labels)))
+    truths, detections = truths_of(records, classes), detections_of(predictions, classes)
+    best = best_truths(detections, truths)
+    outcome = judge(detections, truths, best, iou_threshold)
+    kept = detections.score >= score_threshold
+    correct, wrong = outcome.true & kept, outcome.false & kept
+    ignored = kept & ~correct & ~wrong
+    found = np.zeros(len(truths.label), dtype=bool)
+    found[best.truth[correct]] = True
 
-    same = labels[:, None] == truth_labels[None, :]  # (D, N)
-    iou = np.where(same, iou_matrix(prediction.quads, record.quads), 0.0)
-    close = (iou >= iou_threshold) & same
-    for d in np.argsort(-scores, kind="stable"):
-        if not kept[d]:
-            continue
-        free = close[d] & ~found & ~difficult
-        if free.any():
-            best = int(np.where(free, iou[d], -1.0).argmax())
-            found[best] = correct[d] = True
-        elif (close[d] & difficult).any():
-            ignored[d] = True
-    return ImageMatch(found, difficult, kept, correct, kept & ~correct & ~ignored, ignored)
+    matches: list[ImageMatch] = []
+    t = d = 0
+    for record, prediction in zip(records, predictions, strict=True):
+        of_truth, of_detection = slice(t, t + len(record.labels)), slice(d, d + len(prediction.labels))
+        t, d = of_truth.stop, of_detection.stop
+        matches.append(
+            ImageMatch(
+                found=found[of_truth],
+                difficult=truths.ignore[of_truth],
+                kept=kept[of_detection],
+                correct=correct[of_detection],
+                wrong=wrong[of_detection],
+                ignored=ignored[of_detection],
+            )
+        )
+    return matches
