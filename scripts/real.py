@@ -95,7 +95,9 @@ def prepare(source: Path, folder: Path) -> tuple[Manifest, Manifest]:
         split="train",
     )
     tiles = tile_manifest(conversion.manifest, folder / "tiles", size_px=TILE_PX, gap_px=56)
-    easy = [r for r in tiles.records if 1 <= len(r.labels) <= 15][:MEMORISED_TILES]
+    fitting = [r for r in tiles.records if 1 <= len(r.labels) <= 15]
+    spread = [round(i * (len(fitting) - 1) / (MEMORISED_TILES - 1)) for i in range(MEMORISED_TILES)]
+    easy = [fitting[i] for i in spread]  # of both scenes, not ten neighbours
     names = {r.image for r in easy}
     rest = [r for r in tiles.records if r.labels and r.image not in names]
     memorised = replace(tiles, records=tuple(easy), split="memorised")
@@ -114,7 +116,9 @@ def judge(predictor: Predictor, manifest: Manifest, stem: Path, console: Console
     predictions = read_predictions(output)
     evaluation = evaluate(manifest, predictions)
     console.print(evaluation_table(evaluation))
-    write_report(stem.with_suffix(".html"), evaluation, manifest, predictions, max_images=len(manifest.records))
+    write_report(
+        stem.with_suffix(".html"), evaluation, manifest, predictions, max_images=len(manifest.records)
+    )
     return evaluation
 
 

@@ -18,9 +18,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--image_folder", type=Path, required=True)
     parser.add_argument("--annotations", type=Path, help="folder of label files (default: images only)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="manifest.jsonl to write")
-    parser.add_argument("--dataset", default="custom", help="a known data set, which gives the class list, or any name")
+    parser.add_argument(
+        "--dataset", default="custom", help="a known data set, which gives the class list, or any name"
+    )
     parser.add_argument("--split", default="all", help="name of the split, for the record")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="class list (default: the data set's, or collected)")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="class list (default: the data set's, or collected)"
+    )
     parser.add_argument(
         "--on_bad",
         choices=("error", "skip"),

@@ -92,6 +92,7 @@ def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
     from lmmrotate.data.images import read_image
     from lmmrotate.data.predictions import read_predictions
     from lmmrotate.report.draw import draw_boxes
+    from lmmrotate.report.palette import class_colours
 
     predictions = read_predictions(predictions_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
             prediction.quads,
             prediction.labels,
             prediction.scores,
-            classes=predictions.header.classes,
+            colours=class_colours(predictions.header.classes),
         )
         picture.save(folder / f"{number:06d}_{Path(prediction.image).stem}.png")
     return len(predictions.images)

@@ -17,8 +17,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--image_folder", type=Path, help="where the manifest's images are (default: beside it)")
-    parser.add_argument("--size", type=positive_int, default=1024, metavar="PX", help="side (default: %(default)s)")
+    parser.add_argument(
+        "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
+    )
+    parser.add_argument(
+        "--size", type=positive_int, default=1024, metavar="PX", help="side (default: %(default)s)"
+    )
     parser.add_argument("--gap", type=int, default=200, metavar="PX", help="overlap (default: %(default)s)")
     parser.add_argument(
         "--iof_thr",
@@ -46,5 +50,8 @@ def run(args: argparse.Namespace) -> int:
         progress=True,
     )
     objects = sum(len(record.labels) for record in tiles.records)
-    show(f"{args.folder / 'manifest.jsonl'}: {len(scenes.records)} scenes, {len(tiles.records)} tiles, {objects} objects")
+    show(
+        f"{args.folder / 'manifest.jsonl'}: {len(scenes.records)} scenes, {len(tiles.records)} tiles, "
+        f"{objects} objects"
+    )
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from lmmrotate.evaluation.f1 import precision_recall_f1, published_f1
 from lmmrotate.evaluation.matching import Detections, Truths, best_truths, judge
 from lmmrotate.evaluation.results import ClassResult, Evaluation
 from lmmrotate.geometry.quads import Quads, min_area_quads
+from lmmrotate.geometry.rboxes import quads_to_rboxes_opencv, rboxes_to_quads
 
 PROTOCOLS = ("corrected", "lmmrotate")
 
@@ -53,8 +54,9 @@ def evaluate(
         )
     by_image = _joined(manifest, predictions)
     found = [by_image.get(record.image) for record in manifest.records]
-    truths = truths_of(manifest.records, manifest.classes)
-    detections = detections_of(found, manifest.classes)
+    rectangles = _published_rectangles if protocol == "lmmrotate" else min_area_quads
+    truths = truths_of(manifest.records, manifest.classes, rectangles)
+    detections = detections_of(found, manifest.classes, rectangles)
     classes, published = score(
         detections,
         truths,
@@ -144,25 +146,33 @@ def _published_mf1(
     return published_f1(detections, truths, guess, iou_threshold, score_threshold).f1
 
 
-def truths_of(records: Sequence[ImageRecord], classes: Sequence[str]) -> Truths:
-    """The objects of a manifest as one table."""
+def truths_of(
+    records: Sequence[ImageRecord],
+    classes: Sequence[str],
+    rectangles: Callable[[Quads], Quads] = min_area_quads,
+) -> Truths:
+    """The objects of a manifest as one table; ``rectangles`` makes any quad a rectangle."""
     index = {name: number for number, name in enumerate(classes)}
     return Truths(
         image=_images([len(r.labels) for r in records]),
         label=np.array([index[label] for r in records for label in r.labels], dtype=np.int64),
-        quads=_rectangles([r.quads for r in records]),
+        quads=rectangles(_all([r.quads for r in records])),
         ignore=np.array([flag != 0 for r in records for flag in r.difficult], dtype=bool),
     )
 
 
-def detections_of(images: Sequence[Prediction | None], classes: Sequence[str]) -> Detections:
+def detections_of(
+    images: Sequence[Prediction | None],
+    classes: Sequence[str],
+    rectangles: Callable[[Quads], Quads] = min_area_quads,
+) -> Detections:
     """Detections as one table, in the order of ``images``."""
     index = {name: number for number, name in enumerate(classes)}
     known = [(number, p) for number, p in enumerate(images) if p is not None]
     return Detections(
         image=np.array([number for number, p in known for _ in p.labels], dtype=np.int64),
         label=np.array([index[label] for _, p in known for label in p.labels], dtype=np.int64),
-        quads=_rectangles([p.quads for _, p in known]),
+        quads=rectangles(_all([p.quads for _, p in known])),
         score=np.array([value for _, p in known for value in p.scores], dtype=np.float64),
     )
 
@@ -171,8 +181,13 @@ def _images(counts: Sequence[int]) -> np.ndarray:
     return np.repeat(np.arange(len(counts), dtype=np.int64), np.asarray(counts, dtype=np.int64))
 
 
-def _rectangles(quads: Sequence[Quads]) -> Quads:
-    return min_area_quads(np.concatenate(quads)) if quads else np.empty((0, 4, 2))
+def _all(quads: Sequence[Quads]) -> Quads:
+    return np.concatenate(quads) if quads else np.empty((0, 4, 2))
+
+
+def _published_rectangles(quads: Quads) -> Quads:
+    """Where a quad has two smallest rectangles, the one that OpenCV's rounding picks."""
+    return rboxes_to_quads(quads_to_rboxes_opencv(quads))
 
 
 def _joined(manifest: Manifest, predictions: Predictions) -> dict[str, Prediction]:
