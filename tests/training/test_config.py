@@ -18,7 +18,9 @@ MINIMUM = {"data_path": "train.jsonl", "output_dir": "run"}
 def test_yaml_and_flags_meet(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     # PyYAML reads 2e-5 as text, and a lone path is not a list.
-    path.write_text("data_path: a.jsonl\noutput_dir: run\nlearning_rate: 2e-5\nmax_steps: 3\nmodel_revision: null\n")
+    path.write_text(
+        "data_path: a.jsonl\noutput_dir: run\nlearning_rate: 2e-5\nmax_steps: 3\nmodel_revision: null\n"
+    )
     config = read_config(path, {"max_steps": "7", "image_square_length": "128"})
     assert config.data_path == ("a.jsonl",)
     assert config.learning_rate == 2e-5

@@ -62,7 +62,7 @@ def train(config: TrainConfig) -> TrainResult:
         CheckpointError: if the model cannot be loaded.
     """
     folder = Path(config.output_dir)
-    _claim(folder, config)
+    _refuse_foreign(folder, config)
     set_seed(config.seed)
     manifests = read_training_manifests(config.data_path, config.image_folder)
     codec = make_codec(config.response_format, manifests[0].classes)
@@ -97,11 +97,14 @@ def train(config: TrainConfig) -> TrainResult:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if trainer.is_world_process_zero():
+        _prepare(folder, config)
     resume = last_complete_checkpoint(folder)
     if resume:
         log.warning("going on from %s", resume)
     result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    trainer.save_state()
+    if trainer.is_world_process_zero():
+        trainer.state.save_to_json(str(folder / "trainer_state.json"))
     trainer.save_model(str(folder))
     return TrainResult(
         run_folder=folder,
@@ -136,16 +139,15 @@ class _RunTrainer(Trainer):  # type: ignore[misc]
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = Path(output_dir or str(self.args.output_dir))
+            (folder / "training_args.bin").unlink()  # a pickle; lmmrotate.json has the options
             self._family.save_processor(folder)
             replace(self._info, weights=weights_digest(folder)).write(folder)
 
 
-def _claim(folder: Path, config: TrainConfig) -> None:
-    """Make ``folder`` this run's, or refuse it."""
+def _refuse_foreign(folder: Path, config: TrainConfig) -> None:
+    """Refuse a folder that holds anything but this run, unfinished."""
     if (folder / RUN_FILE).exists():
         raise ConfigError(f"output_dir: {folder} holds a finished run; choose another folder or remove it")
-    if int(os.environ.get("RANK", "0")) > 0:
-        return  # the first rank looks after the folder
     stored = folder / CONFIG_FILE
     if stored.exists():
         changed = differences(read_config(stored, {}), config)
@@ -154,11 +156,15 @@ def _claim(folder: Path, config: TrainConfig) -> None:
                 f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "
                 "train with the same options to go on, or choose another folder"
             )
-        for name in remove_incomplete_checkpoints(folder):
-            log.warning("removed %s: it was not written to its end", name)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"output_dir: {folder} exists and is not a run directory; choose another folder")
-    write_text_atomic(stored, [config_to_yaml(config)])
+
+
+def _prepare(folder: Path, config: TrainConfig) -> None:
+    """Make the folder this run's, only when nothing is left to go wrong with the options."""
+    for name in remove_incomplete_checkpoints(folder):
+        log.warning("removed %s: it was not written to its end", name)
+    write_text_atomic(folder / CONFIG_FILE, [config_to_yaml(config)])
 
 
 def _arguments(config: TrainConfig, folder: Path) -> TrainingArguments:

@@ -1,0 +1,133 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from lmmrotate.data.manifest import read_manifest
+from lmmrotate.data.predictions import Predictions
+from lmmrotate.errors import CheckpointError, ConfigError, DataError
+from lmmrotate.evaluation.evaluate import evaluate
+from lmmrotate.inference.predictor import Predictor
+from lmmrotate.runs import read_run, weights_digest
+from lmmrotate.training.checkpoints import last_complete_checkpoint
+from lmmrotate.training.config import TrainConfig, config_to_yaml
+from lmmrotate.training.fit import train
+
+Config = Callable[..., TrainConfig]
+
+
+def test_run_directory_is_all_that_predict_needs(config: Config) -> None:
+    settings = config()
+    result = train(settings)
+    assert result.steps == 4
+    assert result.answers.images == 4
+    run = result.run_folder
+    info = read_run(run)
+    assert info.config["learning_rate"] == 1e-3
+    assert info.weights == weights_digest(run)
+    assert info.data[0]["fingerprint"] == read_manifest(Path(settings.data_path[0])).fingerprint()
+    history = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert [row["step"] for row in history if "loss" in row] == [1, 2, 3, 4]
+    for folder in (run, run / "checkpoints" / "checkpoint-2"):
+        predictor = Predictor.from_run(folder)
+        assert predictor.classes == ("ship", "small-vehicle")
+        assert len(predictor.predict([Image.new("RGB", (30, 20))], max_new_tokens=4)) == 1
+    with pytest.raises(ConfigError, match="holds a finished run"):
+        train(settings)
+
+
+def test_training_is_reproducible_and_resumes_to_the_same_weights(config: Config, tmp_path: Path) -> None:
+    whole = train(config(output_dir=str(tmp_path / "whole")))
+    again = train(config(output_dir=str(tmp_path / "again")))
+    assert read_run(whole.run_folder).weights == read_run(again.run_folder).weights
+
+    # As if killed after the checkpoint at step 2, while writing the one at step 4.
+    run = again.run_folder
+    for path in run.iterdir():
+        if path.is_file() and path.name != "config.yaml":
+            path.unlink()
+    (run / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text('{"global_step": 4')
+    resumed = train(config(output_dir=str(run)))
+    assert resumed.resumed_from == "checkpoint-2"
+    left, right = (load_file(folder / "model.safetensors") for folder in (whole.run_folder, run))
+    for name, tensor in left.items():
+        torch.testing.assert_close(right[name], tensor)
+
+
+def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:
+    """A real ``kill -9`` in the middle of training, then the same command again."""
+    settings = config(max_steps=60, save_steps=5)
+    path = tmp_path / "run.yaml"
+    path.write_text(config_to_yaml(settings))
+    command = [sys.executable, "-m", "lmmrotate", "train", "--config", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    run = Path(settings.output_dir)
+    deadline = time.monotonic() + 120
+    while last_complete_checkpoint(run) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "training ended before it could be killed"
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert result["steps"] == 60
+    assert result["resumed_from"].startswith("checkpoint-")
+    assert "going on from" in done.stderr
+    assert Predictor.from_run(run).classes
+
+
+def test_other_options_in_the_same_folder_are_refused(config: Config, tmp_path: Path) -> None:
+    settings = config(save_steps=1)
+    train(settings)
+    (Path(settings.output_dir) / "lmmrotate.json").unlink()
+    with pytest.raises(ConfigError, match=r"other options \(seed: 0 -> 5\)"):
+        train(replace(settings, seed=5))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="exists and is not a run directory"):
+        train(replace(settings, output_dir=str(tmp_path / "full")))
+
+
+def test_user_errors_leave_nothing_behind(config: Config, tmp_path: Path) -> None:
+    settings = config()
+    run = Path(settings.output_dir)
+    with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
+        train(replace(settings, data_path=(str(tmp_path / "none.jsonl"),)))
+    with pytest.raises(CheckpointError, match="no such directory"):
+        train(replace(settings, model_name_or_path="./none"))
+    with pytest.raises(ConfigError, match="valid: loc_tokens"):
+        train(replace(settings, response_format="boxes"))
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+            train(replace(settings, precision="fp16"))
+    assert not run.exists()
+
+
+def test_fine_tuning_starts_from_a_run(config: Config, tmp_path: Path) -> None:
+    first = train(config())
+    start = str(first.run_folder)
+    second = train(config(model_name_or_path=start, output_dir=str(tmp_path / "second"), max_steps=2))
+    assert second.loss < first.loss - 0.1
+
+
+@pytest.mark.slow
+def test_four_images_are_memorised(config: Config) -> None:
+    settings = config(max_steps=260, save_steps=1000, warmup_ratio=0.05)
+    run = train(settings).run_folder
+    manifest = read_manifest(Path(settings.data_path[0]))
+    predictor = Predictor.from_run(run)
+    found = predictor.predict([manifest.image_path(r) for r in manifest.records])
+    images = tuple(replace(p, image=r.image) for p, r in zip(found, manifest.records, strict=True))
+    evaluation = evaluate(manifest, Predictions(predictor.header, images))
+    assert evaluation.mf1 == 1.0
+    assert all(0 < score <= 1 for p in found for score in p.scores)
+    assert not evaluation.problems
