@@ -22,6 +22,7 @@ INK: RGB = (28, 32, 38)
 MUTED: RGB = (96, 104, 116)
 PAPER: RGB = (255, 255, 255)
 
+_MOST_COVERED = 0.1  # of a picture by all captions together
 _MOST_HIDDEN = 0.25  # a caption may cover at most this part of any object's bounding box
 
 
@@ -70,6 +71,12 @@ def write(
 ) -> None:
     """Write one line whose middle height is at ``xy``'s y and which starts at its x."""
     draw.text(xy, text, font=font(size, bold), fill=colour, anchor="lm")
+
+
+def few_enough(texts: Sequence[str], size: int, wh: tuple[int, int]) -> bool:
+    """Whether captions would leave a picture of ``wh`` pixels to be seen; more of them nobody reads."""
+    widths_heights = (text_size(text, size) for text in texts)
+    return sum(width * height for width, height in widths_heights) <= _MOST_COVERED * wh[0] * wh[1]
 
 
 def caption_boxes(

@@ -10,7 +10,17 @@ from PIL import Image, ImageDraw
 
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.geometry.quads import Quads, as_quads
-from lmmrotate.report.captions import INK, MUTED, PAPER, Entry, caption_boxes, legend_strip, shortened, write
+from lmmrotate.report.captions import (
+    INK,
+    MUTED,
+    PAPER,
+    Entry,
+    caption_boxes,
+    few_enough,
+    legend_strip,
+    shortened,
+    write,
+)
 from lmmrotate.report.detail import detail_window
 from lmmrotate.report.matches import ImageMatch, match_image
 from lmmrotate.report.palette import RGB, class_colours
@@ -25,7 +35,6 @@ MISSED: RGB = (255, 180, 0)
 IGNORED: RGB = (185, 190, 200)
 
 _UNKNOWN: RGB = (255, 255, 255)
-_MOST_CAPTIONS = 60  # beyond it nobody reads them
 _SMALL_SIDE = 512
 _MOST_ENLARGED = 4
 _PANEL_LINE = 2  # pixels
@@ -53,7 +62,8 @@ def draw_boxes(
         scores: N confidences, shown in the captions.
         colours: by class; pass ``class_colours(classes)`` so that a class keeps its colour from picture
             to picture. Default: the colours of the sorted labels.
-        captions: class and score beside each box that has room for them; default: for up to 60 boxes.
+        captions: class and score beside each box that has room for them; default: unless all together
+            would take more than a tenth of the picture.
         legend: classes and counts on a strip below, which makes the picture higher; default: where a
             box stays without caption.
         width: of the lines, pixels of the result; default: by image size, thinner where objects are small.
@@ -76,8 +86,9 @@ def draw_boxes(
     outlines(pixels, quads, by_box, width, heading=heading)
     canvas = Image.fromarray(pixels)
     without = len(quads)
-    if captions or (captions is None and len(quads) <= _MOST_CAPTIONS):
-        without = caption_boxes(canvas, quads, _captions(labels, scores), by_box, font_size)
+    texts = _captions(labels, scores)
+    if captions or (captions is None and few_enough(texts, font_size, canvas.size)):
+        without = caption_boxes(canvas, quads, texts, by_box, font_size)
     if legend or (legend is None and without):
         strip = legend_strip(_class_entries(labels, colours), canvas.width, font_size)
         return _stack([canvas, strip])
@@ -190,13 +201,12 @@ def _prediction_panel(
 
     picture = Image.fromarray(pixels)
     inside = ((boxes.mean(axis=1) >= 0) & (boxes.mean(axis=1) <= panel.size)).all(axis=1)
-    if (match.kept & inside).sum() <= _MOST_CAPTIONS:
-        # Errors first: they get the free places.
-        order = [
-            (int(i), colour) for mask, colour, _ in outcomes[::-1] for i in np.flatnonzero(mask & inside)
-        ]
+    # Errors first: they get the free places.
+    order = [(int(i), colour) for mask, colour, _ in outcomes[::-1] for i in np.flatnonzero(mask & inside)]
+    texts = [captions[i] for i, _ in order]
+    if few_enough(texts, 12, picture.size):
         where = as_quads(boxes[[i for i, _ in order]])
-        caption_boxes(picture, where, [captions[i] for i, _ in order], [colour for _, colour in order], 12)
+        caption_boxes(picture, where, texts, [colour for _, colour in order], 12)
     return picture
 
 
