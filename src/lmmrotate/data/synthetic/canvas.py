@@ -1,0 +1,196 @@
+"""Drawing in metres: frames, polygons, tall things that cast shadows, and the camera's faults.
+
+The picture is drawn at twice its size and reduced at the end, which smooths every edge. Coordinates are
+pixels of the final image throughout: (0, 0) is the top-left corner of the top-left pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lmmrotate.data.synthetic.textures import COVERS, Image, cover_texture, noise
+
+Points = npt.NDArray[np.float64]  # (N, 2)
+Colour = tuple[float, float, float]  # RGB, 0 to 255
+
+SUPERSAMPLE = 2
+_SHIFT = 4  # fractional bits of the coordinates given to OpenCV
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A place, a direction and a scale: local (u along, v to the right of it) in metres to image pixels."""
+
+    x_px: float
+    y_px: float
+    angle_rad: float
+    """From the x axis, clockwise on screen."""
+    px_per_m: float
+
+    def points(self, uv_m: npt.ArrayLike) -> Points:
+        """Image positions (N, 2) in pixels of local positions (N, 2) in metres."""
+        cos, sin = math.cos(self.angle_rad) * self.px_per_m, math.sin(self.angle_rad) * self.px_per_m
+        turn = np.array([[cos, sin], [-sin, cos]])
+        points: Points = np.asarray(uv_m, dtype=np.float64) @ turn + (self.x_px, self.y_px)
+        return points
+
+    def at(self, u_m: float, v_m: float, turn_rad: float = 0.0) -> Frame:
+        """The frame at a local position, turned."""
+        cos, sin = math.cos(self.angle_rad) * self.px_per_m, math.sin(self.angle_rad) * self.px_per_m
+        x, y = self.x_px + u_m * cos - v_m * sin, self.y_px + u_m * sin + v_m * cos
+        return Frame(x, y, self.angle_rad + turn_rad, self.px_per_m)
+
+    def box(self, length_m: float, width_m: float) -> Points:
+        """Corners (4, 2) in pixels: front left, front right, rear right, rear left; clockwise on screen."""
+        u, v = length_m / 2, width_m / 2
+        return self.points([(u, -v), (u, v), (-u, v), (-u, -v)])
+
+
+@dataclass(frozen=True)
+class Sun:
+    """Where shadows fall: direction on screen, and their length for each metre of height."""
+
+    direction_rad: float
+    length_per_m: float
+    strength: float
+
+    def offset_px(self, height_m: float, px_per_m: float) -> Points:
+        """(2,): from the foot of a thing to the tip of its shadow."""
+        length = height_m * self.length_per_m * px_per_m
+        return np.array([math.cos(self.direction_rad), math.sin(self.direction_rad)]) * length
+
+
+class Canvas:
+    """An RGB picture being drawn. Ground is painted at once; tall things wait for ``finish``."""
+
+    def __init__(
+        self, width_px: int, height_px: int, gsd_m: float, sun: Sun, rng: np.random.Generator
+    ) -> None:
+        self.width_px, self.height_px, self.gsd_m, self.sun, self.rng = width_px, height_px, gsd_m, sun, rng
+        self.pixels: Image = np.zeros((height_px * SUPERSAMPLE, width_px * SUPERSAMPLE, 3), dtype=np.uint8)
+        self._shadows: Image = np.zeros((height_px, width_px), dtype=np.uint8)
+        self._tall: list[tuple[float, int, Callable[[], None]]] = []
+
+    def frame(self, x_px: float, y_px: float, angle_rad: float = 0.0) -> Frame:
+        return Frame(x_px, y_px, angle_rad, 1 / self.gsd_m)
+
+    def polygon(self, points_px: Points, colour: Colour) -> None:
+        """Fill a polygon (N, 2), convex or not, at once."""
+        cv2.fillPoly(self.pixels, [_fixed(points_px)], colour, cv2.LINE_8, _SHIFT)
+
+    def convex(self, points_px: Points, ends: Sequence[tuple[int, int, Colour]]) -> None:
+        """Fill several convex polygons: rows ``start`` to ``stop`` of ``points_px`` (N, 2) for each."""
+        fixed = _fixed(points_px)
+        for start, stop, colour in ends:
+            cv2.fillConvexPoly(self.pixels, fixed[start:stop], colour, cv2.LINE_8, _SHIFT)
+
+    def lines(self, points_px: Points, colour: Colour, width_m: float, closed: bool = False) -> None:
+        """A polyline (N, 2), or several (M, N, 2); never thinner than half a pixel."""
+        thickness = max(1, round(width_m / self.gsd_m * SUPERSAMPLE))
+        fixed = _fixed(points_px)
+        paths = [fixed] if fixed.ndim == 2 else list(fixed)
+        cv2.polylines(self.pixels, paths, closed, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def disc(self, frame: Frame, radius_m: float, colour: Colour, width_m: float | None = None) -> None:
+        """A filled circle around the frame, or a ring of this line width."""
+        (centre,) = _fixed(np.array([[frame.x_px, frame.y_px]]))
+        radius = round(max(radius_m * frame.px_per_m * SUPERSAMPLE - 0.5, 0) * (1 << _SHIFT))
+        thickness = -1 if width_m is None else max(1, round(width_m / self.gsd_m * SUPERSAMPLE))
+        cv2.circle(self.pixels, centre.tolist(), radius, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def cover(self, name: str, points_px: Points | None = None, angle_rad: float = 0.0) -> None:
+        """Paint land cover ``name`` (of ``COVERS``) over a polygon (N, 2), or over everything."""
+        if points_px is None:
+            points_px = np.array(
+                [(-9, -9), (self.width_px + 9, -9), (self.width_px + 9, self.height_px + 9), (-9, 9999)]
+            )
+            left, top, right, bottom = 0, 0, self.width_px, self.height_px
+        else:
+            left, top = np.maximum(np.floor(points_px.min(axis=0)).astype(int), 0).tolist()
+            right, bottom = np.ceil(points_px.max(axis=0)).astype(int).tolist()
+            right, bottom = min(right, self.width_px), min(bottom, self.height_px)
+        if right <= left or bottom <= top:
+            return
+        shape = (bottom - top, right - left)
+        texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, self.sun.direction_rad, self.rng)
+        s = SUPERSAMPLE
+        fine = cv2.resize(texture, (shape[1] * s, shape[0] * s), interpolation=cv2.INTER_LINEAR)
+        target = self.pixels[top * s : bottom * s, left * s : right * s]
+        mask = np.zeros(target.shape[:2], dtype=np.uint8)
+        cv2.fillPoly(mask, [_fixed(points_px - (left, top))], 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(fine, mask, target)
+
+    def raise_up(
+        self, outline_px: Points, height_m: float, draw: Callable[[], None], convex: bool = True
+    ) -> None:
+        """Let a thing stand on the ground: its shadow now, itself (``draw``) when all shadows are known.
+
+        The shadow of a convex outline (N, 2) reaches from its foot; others float (planes).
+        """
+        tip = outline_px + self.sun.offset_px(height_m, 1 / self.gsd_m)
+        if convex:
+            swept = np.concatenate([outline_px, tip]).astype(np.float32)
+            tip = np.asarray(cv2.convexHull(swept)[:, 0], dtype=np.float64)
+        cv2.fillPoly(self._shadows, [_fixed(tip, 1)], 255, cv2.LINE_AA, _SHIFT)
+        self._tall.append((height_m, len(self._tall), draw))
+
+    def cast_shadows(self) -> None:
+        """Darken the ground and draw the tall things, low ones first."""
+        sigma_px = max(0.35 / self.gsd_m, 0.4)
+        soft = cv2.GaussianBlur(self._shadows, (0, 0), sigma_px)
+        light = cv2.resize(
+            255 - cv2.convertScaleAbs(soft, alpha=self.sun.strength),
+            (self.pixels.shape[1], self.pixels.shape[0]),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        cv2.multiply(self.pixels, cv2.merge([light, light, light]), self.pixels, 1 / 255)
+        for _, _, draw in sorted(self._tall, key=lambda item: item[:2]):
+            draw()
+        self._tall.clear()
+
+    def develop(self, camera: Camera) -> Image:
+        """The finished picture, (H, W, 3) RGB: reduced, with grain, haze, cast, blur and sensor noise."""
+        shape = (self.height_px, self.width_px)
+        image = cv2.resize(self.pixels, shape[::-1], interpolation=cv2.INTER_AREA)
+        # Dirt and wear at two scales: nothing in a real picture is flat.
+        grain = 1 + 0.035 * noise(self.rng, shape, 2.2) + 0.045 * noise(self.rng, shape, 9 / self.gsd_m)
+        worn = cv2.multiply(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_32F)
+        gain, lost = camera.contrast * np.diag(camera.cast), (1 - camera.contrast) * np.array(camera.haze)
+        seen = cv2.transform(worn, np.column_stack([gain, lost]))
+        seen = cv2.GaussianBlur(seen, (0, 0), camera.blur_px)
+        # A byte of noise for each value is ten times as fast as normal numbers; a little blur makes it
+        # bell-shaped, with a standard deviation of about 43.
+        rough = self.rng.integers(0, 256, size=(*shape, 3), dtype=np.uint8)
+        bell = cv2.GaussianBlur(rough, (3, 3), 0.5).astype(np.float32)
+        amount = camera.noise / 43
+        noisy = cv2.addWeighted(seen, 1.0, bell, amount, -127.5 * amount, dtype=cv2.CV_8U)
+        return np.asarray(noisy, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What the way through air and lens does to the colours."""
+
+    cast: Colour
+    """Factor for each channel."""
+    haze: Colour
+    """The colour that takes the place of lost contrast."""
+    contrast: float
+    blur_px: float
+    noise: float
+    """Standard deviation in grey levels, about."""
+
+
+def _fixed(points_px: npt.NDArray[Any], supersample: int = SUPERSAMPLE) -> npt.NDArray[np.int32]:
+    """OpenCV's fixed-point coordinates; it counts from pixel centres, we count from their corners."""
+    fixed: npt.NDArray[np.int32] = np.rint(points_px * (supersample << _SHIFT) - (1 << _SHIFT) / 2).astype(
+        np.int32
+    )
+    return fixed

@@ -1,0 +1,230 @@
+"""Themes without houses: fields, woods, roads, sports grounds, and objects scattered on open ground."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lmmrotate.data.synthetic.objects import KINDS
+from lmmrotate.data.synthetic.plots import Plot, choice, wavy
+from lmmrotate.data.synthetic.world import World
+
+
+def farmland(world: World, plot: Plot, density: str) -> None:
+    """Fields with hedges, perhaps a track, a farmstead and silos."""
+    rng = world.rng
+    cuts = np.sort(rng.uniform(-0.45, 0.45, size=int(rng.integers(0, 4)))) * plot.width_m
+    edges = [-plot.width_m / 2, *cuts.tolist(), plot.width_m / 2]
+    for low, high in zip(edges, edges[1:], strict=False):
+        part = plot.part(0, (low + high) / 2, plot.length_m, high - low)
+        turn = 0.0 if world.chance(0.7) else math.pi / 2
+        cover = choice(world, "crop", "crop", "plough", "stubble", "grass", "lawn")
+        world.canvas.cover(cover, part.box, plot.frame.angle_rad + turn)
+    for v in edges[1:-1]:
+        line = plot.frame.at(0, v)
+        if world.chance(0.5):
+            world.trees(line, plot.length_m, 3.0, plot.length_m / rng.uniform(5, 16), (1.5, 3.2))
+        elif world.chance(0.6):
+            world.canvas.cover("soil", line.box(plot.length_m, 4.0), line.angle_rad)
+            world.traffic(line, plot.length_m, 1, 120.0, heavy=0.4)
+    if world.chance(0.3):
+        yard = plot.frame.at(*(rng.uniform(-0.35, 0.35, size=2) * (plot.length_m, plot.width_m)).tolist())
+        world.canvas.cover("soil", yard.box(46, 34), yard.angle_rad)
+        for u, v in ((-14, -9), (12, 8), (-10, 11)):
+            world.building(yard.at(u, v), rng.uniform(14, 22), rng.uniform(8, 11), hall=world.chance(0.4))
+        for u in (6, 16):
+            world.place("tank", yard.at(u, -10), (d := rng.uniform(7.5, 9), d))
+        for _ in range(4):
+            world.place(
+                world.vehicle(0.4), yard.at(rng.uniform(-15, 15), rng.uniform(-15, 15), rng.uniform(0, 6.3))
+            )
+        world.trees(yard, 70, 60, 10)
+
+
+def forest(world: World, plot: Plot, density: str) -> None:
+    """A wood with clearings, perhaps a road."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "forest", "forest", "scrub"), plot.box)
+    for _ in range(int(rng.integers(0, 3))):
+        spot = plot.frame.at(*(rng.uniform(-0.4, 0.4, size=2) * (plot.length_m, plot.width_m)).tolist())
+        angles = np.linspace(0, 2 * math.pi, 19)[:-1]
+        radii = rng.uniform(0.6, 1.3, size=18) * rng.uniform(10, 35)
+        outline = np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
+        world.canvas.cover(choice(world, "grass", "soil", "scrub"), spot.points(outline))
+    if world.chance(0.5):
+        road = plot.frame.at(0, rng.uniform(-0.3, 0.3) * plot.width_m, rng.normal(0, 0.1))
+        lanes = int(rng.integers(1, 3))
+        world.road(road, 1.2 * plot.length_m, lanes, kerb=False)
+        world.traffic(road, plot.length_m, lanes, 60.0)
+    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 900, (2.5, 4.5))
+
+
+def highway(world: World, plot: Plot, density: str) -> None:
+    """Two carriageways through open country, with a slip road."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "grass", "scrub", "crop", "soil"), plot.box, plot.frame.angle_rad)
+    lanes = int(rng.integers(2, 5))
+    apart = 3.4 * lanes + 1 + rng.uniform(3, 9)
+    middle = plot.frame.at(0, rng.uniform(-0.2, 0.2) * plot.width_m)
+    gap = rng.uniform(6, 16) if density == "dense" else rng.uniform(12, 60)
+    for side in (-1, 1):
+        way = middle.at(0, side * apart / 2, 0 if side > 0 else math.pi)
+        world.canvas.cover("soil", way.box(plot.length_m, 3.4 * lanes + 4), way.angle_rad)
+        world.road(way, plot.length_m, lanes, kerb=False, dashes=False)
+        for lane in range(lanes + 1):
+            v = (lane - lanes / 2) * 3.4
+            if lane in (0, lanes):
+                edge = way.points([(-plot.length_m / 2, v), (plot.length_m / 2, v)])
+                world.canvas.lines(edge, (214, 212, 200), 0.2)
+                continue
+            u = np.arange(-plot.length_m / 2, plot.length_m / 2 - 4, 12.0)
+            dashes = np.stack([np.stack([u, u + 4], axis=1), np.full((len(u), 2), v)], axis=2)
+            world.canvas.lines(way.points(dashes.reshape(-1, 2)).reshape(-1, 2, 2), (214, 212, 206), 0.15)
+        for lane in range(lanes):  # one direction
+            world.traffic(way.at(0, (lane - (lanes - 1) / 2) * 3.4), plot.length_m, 1, gap, heavy=0.3)
+    world.reserve(middle.box(plot.length_m, 2 * apart))
+    world.trees(
+        plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(200, 2000)
+    )
+
+
+def roundabout(world: World, plot: Plot, density: str) -> None:
+    """A roundabout with its roads, some traffic and houses."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "grass", "lawn", "paving"), plot.box, plot.frame.angle_rad)
+    middle = plot.frame.at(*(rng.uniform(-0.12, 0.12, size=2) * plot.clear_m).tolist())
+    diameter = rng.uniform(26, min(60.0, max(27.0, 0.4 * min(plot.clear_m))))
+    arms = int(rng.integers(3, 5))
+    reach = plot.length_m + plot.width_m
+    turns = [2 * math.pi * (arm + rng.uniform(-0.08, 0.08)) / arms for arm in range(arms)]
+    roads = [middle.at(0, 0, turn).at(reach / 2 + diameter / 2 - 3, 0) for turn in turns]
+    for road in roads:
+        world.road(road, reach, 2)
+    world.place("roundabout", middle, (diameter, diameter), margin_m=0)
+    for road in roads:
+        gap = 12.0 if density == "dense" else 45.0
+        world.traffic(road.at(8, 0), reach, 2, gap)
+        world.reserve(road.box(reach, 12))
+    for _ in range(12):
+        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        world.building(spot, rng.uniform(10, 28), rng.uniform(8, 14), hall=world.chance(0.4))
+    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 350)
+
+
+def sports(world: World, plot: Plot, density: str) -> None:
+    """Fields as large as fit, then rows of courts, in a park."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "lawn", "grass"), plot.box, plot.frame.angle_rad)
+    if world.chance(0.6):
+        path = plot.frame.at(0, rng.uniform(-0.5, 0.5) * plot.width_m, rng.normal(0, 0.2))
+        world.canvas.cover("paving", path.box(1.3 * plot.length_m, 3.0), path.angle_rad)
+    fields = [name for name in ("track", "soccer", "baseball") if KINDS[name].label in world.classes]
+    wanted = int(rng.integers(0, 3)) if density != "dense" else 1
+    for _ in range(wanted):
+        for _ in range(6):
+            if not fields:
+                break
+            name = choice(world, *fields)
+            size = KINDS[name].size(rng)
+            turn = (0.0, math.pi / 2, math.pi)[int(rng.integers(3))]
+            if _fit(world, plot, name, size, turn, 3.0):
+                break
+    for _ in range(int(rng.integers(2, 5))):
+        _courts(world, plot, density)
+    if world.chance(0.3):
+        _fit(world, plot, "big-pool", KINDS["big-pool"].size(rng), 0.0, 3.0)
+    for _ in range(3):
+        spot = plot.frame.at(*(rng.uniform(-0.4, 0.4, size=2) * (plot.length_m, plot.width_m)).tolist())
+        world.building(spot, rng.uniform(12, 26), rng.uniform(8, 14), hall=True)
+    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(150, 600))
+
+
+def _fit(
+    world: World, plot: Plot, name: str, size_m: tuple[float, float], turn_rad: float, margin_m: float
+) -> bool:
+    """Place a large object wholly inside the picture, if a few random spots allow it."""
+    picture = (world.canvas.width_px, world.canvas.height_px)
+    for _ in range(10):
+        u, v = world.rng.uniform(-0.35, 0.35, size=2) * (plot.length_m, plot.width_m)
+        frame = plot.frame.at(float(u), float(v), turn_rad)
+        box = frame.box(*size_m)
+        if (box < 0).any() or (box > picture).any():
+            continue
+        if world.place(name, frame, size_m, margin_m):
+            return True
+    return False
+
+
+def _courts(world: World, plot: Plot, density: str) -> None:
+    """A row of tennis or basketball courts on one slab."""
+    rng = world.rng
+    name = choice(world, "tennis", "tennis", "basketball")
+    kind = KINDS[name]
+    if kind.label not in world.classes:
+        return
+    count = int(rng.integers(3, 8)) if density == "dense" else int(rng.integers(1, 5))
+    length, width = kind.size(rng)
+    pitch = width + (5.5 if name == "tennis" else 4.0)
+    while count > 1 and pitch * count > 0.9 * max(plot.clear_m):
+        count -= 1
+    slab_m = (length + 11.0, pitch * count + 3.0) if name == "tennis" else (length + 4.0, pitch * count)
+    colour = world.pick(kind.colours)
+    surround = world.pick((*kind.colours, (152, 84, 66), (84, 116, 88)))
+    for _ in range(8):
+        u, v = rng.uniform(-0.45, 0.45, size=2) * (plot.length_m, plot.width_m)
+        slab = plot.frame.at(float(u), float(v), math.pi / 2 * int(rng.integers(2)))
+        if not world.visible(slab) or not world.free(slab.box(*slab_m)):
+            continue
+        world.canvas.polygon(slab.box(*slab_m), surround)
+        for court in range(count):
+            world.place(name, slab.at(0, (court - (count - 1) / 2) * pitch), (length, width), 0.3, colour)
+        world.reserve(slab.box(*slab_m))
+        return
+
+
+def scatter(world: World, plot: Plot, density: str) -> None:
+    """Open ground with 0 to 6 larger objects for each 256 px square: easy to see, easy to learn."""
+    cover = choice(
+        world, "grass", "lawn", "soil", "concrete", "asphalt", "scrub", "stubble", "paving", "plough"
+    )
+    world.canvas.cover(cover, plot.box, plot.frame.angle_rad)
+    if world.chance(0.5):
+        edge = plot.frame.at(0, world.rng.uniform(-0.3, 0.3) * plot.width_m)
+        other = choice(world, "grass", "soil", "crop", "asphalt", "lawn", "concrete")
+        world.canvas.cover(other, wavy(world, edge, 1.2 * plot.length_m, plot.width_m, 6.0), edge.angle_rad)
+    if world.chance(0.3):
+        road = plot.frame.at(0, world.rng.uniform(-0.45, 0.45) * plot.width_m)
+        world.road(road, plot.length_m, 2)
+    scatter_objects(world, plot, water=False)
+    world.trees(
+        plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / world.rng.uniform(500, 5000)
+    )
+
+
+def scatter_objects(world: World, plot: Plot, water: bool) -> None:
+    """Whole, well visible objects of one to three kinds at random places and angles."""
+    rng, gsd = world.rng, world.canvas.gsd_m
+    squares = plot.clear_m[0] * plot.clear_m[1] / (256 * gsd) ** 2
+    room = min(plot.clear_m)
+    fitting = [
+        kind.name
+        for kind in KINDS.values()
+        if kind.water == water
+        and kind.label in world.classes
+        and kind.name != "bridge"
+        and kind.length_m[0] < 0.7 * room
+        and kind.length_m[1] / gsd >= 16
+    ]
+    fitting = fitting or [k.name for k in KINDS.values() if k.water == water and k.label in world.classes]
+    if not fitting:
+        return
+    kinds = [choice(world, *fitting) for _ in range(int(rng.integers(1, 4)))]
+    for _ in range(int(rng.integers(0, math.floor(6 * max(squares, 0.17)) + 1))):
+        name = choice(world, *kinds)
+        low, high = KINDS[name].length_m
+        for _ in range(12):
+            length = rng.uniform(low, max(low, min(high, 0.6 * room)))
+            size = (length, length * rng.uniform(*KINDS[name].aspect))
+            if _fit(world, plot, name, size, rng.uniform(0, 2 * math.pi), 2.0):
+                break

@@ -1,0 +1,55 @@
+"""A plot of ground, and the helpers that every theme uses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmmrotate.data.synthetic.canvas import Frame, Points
+from lmmrotate.data.synthetic.world import World
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A rectangle of ground: its middle, its length along the frame's u axis, its width."""
+
+    frame: Frame
+    length_m: float
+    width_m: float
+    clear_m: tuple[float, float]
+    """Sides of what can be seen of it, about: what is larger would be cut."""
+
+    @property
+    def box(self) -> Points:
+        """Corners (4, 2) in pixels."""
+        return self.frame.box(self.length_m, self.width_m)
+
+    def part(self, u_m: float, v_m: float, length_m: float, width_m: float) -> Plot:
+        """A smaller plot around a local position."""
+        return Plot(self.frame.at(u_m, v_m), length_m, width_m, (length_m, width_m))
+
+
+def choice(world: World, *names: str) -> str:
+    """One of the names."""
+    return names[int(world.rng.integers(len(names)))]
+
+
+def crowd(world: World, density: str) -> float:
+    """Share of places that are taken: a row of cars, a pier of boats."""
+    return float(world.rng.uniform(0.7, 0.97) if density == "dense" else world.rng.beta(2.0, 1.6))
+
+
+def wavy(
+    world: World, frame: Frame, length_m: float, depth_m: float, waves_m: float, size_m: float = 22.0
+) -> Points:
+    """Ground on the right of the frame's u axis with an uneven edge, polygon (N, 2) in pixels."""
+    count = max(4, math.ceil(length_m / size_m))
+    coarse = world.rng.normal(0, waves_m, size=count + 3)
+    u = np.linspace(-length_m / 2, length_m / 2, 4 * count)
+    v = np.interp(np.linspace(1, count + 1, len(u)), np.arange(count + 3), coarse)
+    v = np.convolve(np.pad(v, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
+    v += world.rng.normal(0, 0.04 * waves_m, size=len(u))
+    shore = frame.points(np.stack([u, v], axis=1))
+    return np.concatenate([shore, frame.points([(length_m / 2, depth_m), (-length_m / 2, depth_m)])])

@@ -1,0 +1,300 @@
+"""Themes of built ground: streets, car parks, depots, airfields, tank farms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lmmrotate.data.synthetic.canvas import Colour, Frame
+from lmmrotate.data.synthetic.objects import KINDS
+from lmmrotate.data.synthetic.plots import Plot, choice, crowd
+from lmmrotate.data.synthetic.world import World
+
+_MARK: Colour = (206, 206, 200)
+
+
+def residential(world: World, plot: Plot, density: str) -> None:
+    """Streets of houses with gardens, pools, drives and parked cars."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "lawn", "grass", "grass", "soil"), plot.box, plot.frame.angle_rad)
+    depth, pace = rng.uniform(26, 34), rng.uniform(15, 22)
+    house = (rng.uniform(10, 15), rng.uniform(8, 11))
+    pools, parked = rng.beta(1.2, 4), rng.uniform(0.1, 0.8)
+    streets = max(1, round(plot.width_m / (2 * depth)))
+    for street in range(streets):
+        road = plot.frame.at(0, (street - (streets - 1) / 2) * 2 * depth + rng.uniform(-4, 4))
+        world.road(road, plot.length_m, 2, dashes=world.chance(0.4))
+        world.traffic(road.at(0, 0), plot.length_m, 2, 70.0)
+        for side in (-1, 1):
+            for slot in range(int(plot.length_m / pace)):
+                u = (slot + 0.5) * pace - plot.length_m / 2
+                _homestead(world, road.at(u, 0, 0 if side > 0 else math.pi), depth, house, pools, parked)
+                if world.chance(0.35 * parked):
+                    world.place(
+                        world.vehicle(0.03), road.at(u + rng.uniform(-3, 3), side * 5.2, rng.normal(0, 0.02))
+                    )
+            if world.chance(0.5):
+                line = road.at(0, side * 7.5)
+                world.trees(line, plot.length_m, 1.0, plot.length_m / rng.uniform(10, 30), (1.6, 3.2))
+    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(160, 500))
+
+
+def _homestead(
+    world: World, street: Frame, depth_m: float, house_m: tuple[float, float], pools: float, parked: float
+) -> None:
+    """A house on the right of the street, its drive and garden."""
+    rng = world.rng
+    turn = 0.0 if world.chance(0.75) else math.pi / 2
+    size = (house_m[0] * rng.uniform(0.85, 1.15), house_m[1] * rng.uniform(0.9, 1.1))
+    yard = street.at(rng.normal(0, 0.8), 0)
+    drive = yard.at(-size[0] / 2 - 2.0, 11)
+    world.canvas.polygon(drive.box(3.2, 12), world.pick(((150, 148, 142), (128, 126, 122), (166, 158, 146))))
+    world.building(yard.at(0, 15 + rng.uniform(-1.5, 2.5), turn), *size)
+    if world.chance(parked):
+        world.place(
+            world.vehicle(0.0), drive.at(rng.normal(0, 0.2), rng.uniform(-2, 2), math.pi / 2), margin_m=0.1
+        )
+    if world.chance(pools):
+        pool = yard.at(rng.uniform(-3, 3), depth_m - rng.uniform(5, 7), rng.choice([0, math.pi / 2]))
+        size = KINDS["pool"].size(rng)
+        if "swimming-pool" in world.classes and world.free(pool.box(size[0] + 3, size[1] + 3)):
+            world.canvas.polygon(pool.box(size[0] + 2.4, size[1] + 2.4), (190, 178, 160))
+            world.place("pool", pool, size)
+    elif world.chance(0.3):
+        world.building(yard.at(rng.uniform(-4, 4), depth_m - 4), 4, 3)
+
+
+def car_park(world: World, plot: Plot, density: str) -> None:
+    """A car park of double rows, a shop beside it, trees on islands."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "lawn", "paving", "grass"), plot.box, plot.frame.angle_rad)
+    length, width = plot.length_m, plot.width_m
+    shop = rng.uniform(25, 45) if width > 90 and density != "dense" and world.chance(0.6) else 0.0
+    if shop:
+        hall = plot.frame.at(0, -width / 2 + shop / 2 + 8)
+        for u in np.arange(-length / 2 + 30, length / 2, rng.uniform(45, 70)).tolist():
+            world.building(hall.at(u, 0), rng.uniform(30, 42), shop - rng.uniform(2, 8), hall=True)
+    lot = plot.part(0, shop / 2 + 4, length * rng.uniform(0.85, 1), width - shop - 8)
+    world.canvas.cover("asphalt", lot.box, lot.frame.angle_rad)
+    heavy = world.chance(0.12) and bool(world.classes & {"large-vehicle"})
+    stall = (12.5, 3.6) if heavy else (rng.uniform(5.0, 5.4), rng.uniform(2.5, 2.8))
+    module = 2 * stall[0] + (14.0 if heavy else rng.uniform(6.0, 7.5))
+    taken = crowd(world, density)
+    marks = world.pick((_MARK, _MARK, (200, 184, 120)))
+    for row in range(max(1, int(lot.width_m / module))):
+        v = (row + 0.5) * module - lot.width_m / 2
+        for side in (-1, 1):
+            _stalls(
+                world,
+                lot.frame.at(0, v + side * stall[0] / 2),
+                lot.length_m - 8,
+                stall,
+                taken,
+                heavy,
+                marks,
+                side,
+            )
+        if world.chance(0.35):
+            island = lot.frame.at(0, v)
+            world.trees(island, lot.length_m, 0.6, lot.length_m / 12, (1.2, 2.0))
+    world.trees(plot.frame, length, width, length * width / 900)
+
+
+def _stalls(
+    world: World, row: Frame, length_m: float, stall_m: tuple[float, float], taken: float, heavy: bool,
+    marks: Colour, side: int,
+) -> None:  # fmt: skip
+    """A row of marked places across the frame, some of them taken."""
+    rng = world.rng
+    depth, pitch = stall_m
+    count = int(length_m / pitch)
+    u = (np.arange(count + 1) - count / 2) * pitch
+    ends = np.stack([np.repeat(u, 2), np.tile([-depth / 2, depth / 2], count + 1)], axis=1)
+    world.canvas.lines(row.points(ends).reshape(-1, 2, 2), marks, 0.12)
+    base = row.at(0, -side * depth / 2)
+    world.canvas.lines(base.points([(u[0], 0), (u[-1], 0)]), marks, 0.12)
+    local = np.clip(taken + 0.3 * np.sin(np.arange(count) * rng.uniform(0.05, 0.3) + rng.uniform(0, 6)), 0, 1)
+    places = np.flatnonzero(rng.random(count) < (local if taken < 0.85 else taken))
+    for place in places.tolist():
+        name = world.vehicle(1.0) if heavy else world.vehicle(0.0)
+        size = KINDS[name].size(rng)
+        scale = min(1.0, (depth + 0.6) / size[0])
+        turn = math.pi / 2 * (1 if rng.random() < 0.7 else -1) * side + rng.normal(0, 0.025)
+        spot = row.at((u[place] + u[place + 1]) / 2 + rng.normal(0, 0.08), rng.normal(0, 0.2), turn)
+        world.place(name, spot, (size[0] * scale, size[1] * scale), margin_m=0.05)
+
+
+def depot(world: World, plot: Plot, density: str) -> None:
+    """Warehouses with trucks at their docks, rows of trailers, stacks of containers."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "concrete", "asphalt", "asphalt"), plot.box, plot.frame.angle_rad)
+    v = -plot.width_m / 2 + rng.uniform(0, 12)
+    while v < plot.width_m / 2:
+        what = choice(world, "hall", "trucks", "containers", "trucks" if density == "dense" else "hall")
+        if what == "hall":
+            deep = rng.uniform(18, 36)
+            u = -plot.length_m / 2 + rng.uniform(-10, 20)
+            while u < plot.length_m / 2:
+                long = rng.uniform(28, 70)
+                world.building(plot.frame.at(u + long / 2, v + deep / 2), long, deep, hall=True)
+                docks = np.arange(u + 4, u + long - 3, 4.2)
+                for dock in docks[rng.random(len(docks)) < crowd(world, density) * 0.7].tolist():
+                    size = KINDS["semi"].size(rng)
+                    world.place(
+                        "semi", plot.frame.at(dock, v + deep + size[0] / 2 + 0.6, math.pi / 2), size, 0.1
+                    )
+                u += long + rng.uniform(8, 26)
+            v += deep + 26
+        elif what == "trucks":
+            taken, kind = crowd(world, density), choice(world, "truck", "semi", "bus")
+            pitch = rng.uniform(3.6, 4.4)
+            for u in np.arange(-plot.length_m / 2 + 6, plot.length_m / 2 - 4, pitch).tolist():
+                world.canvas.lines(
+                    plot.frame.points([(u - pitch / 2, v), (u - pitch / 2, v + 18)]), _MARK, 0.12
+                )
+                if world.chance(taken):
+                    turn = math.pi / 2 + rng.normal(0, 0.02)
+                    world.place(kind, plot.frame.at(u, v + 9.2 + rng.normal(0, 0.4), turn), margin_m=0.1)
+            v += 30
+        else:
+            for row in range(int(rng.integers(1, 5))):
+                for u in np.arange(-plot.length_m / 2 + 8, plot.length_m / 2 - 8, 12.9).tolist():
+                    if world.chance(0.75):
+                        world.container(plot.frame.at(u, v + 1.4 + 2.7 * row))
+            v += 26
+    for _ in range(10):
+        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        world.place(
+            world.vehicle(0.5), spot.at(0, 0, rng.choice([0, math.pi / 2]) + rng.normal(0, 0.1)), margin_m=1
+        )
+
+
+def airfield(world: World, plot: Plot, density: str) -> None:
+    """An apron with parked planes beside a taxiway, a terminal or hangars, a runway if there is room."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "grass", "lawn", "soil"), plot.box, plot.frame.angle_rad)
+    length, width = plot.length_m, plot.width_m
+    room = min(plot.clear_m)
+    small = room < 90 or world.chance(0.35)
+    kind = "light-plane" if small else ("airliner" if room > 150 and world.chance(0.3) else "jet")
+    low, high = KINDS[kind].length_m
+    size = rng.uniform(low, min(high, max(low, 0.45 * room)))
+    span = size * KINDS[kind].aspect[1]
+    v = -width / 2 + 4.0
+    world.canvas.cover(
+        "concrete", plot.frame.at(0, -0.12 * width).box(length, 0.76 * width), plot.frame.angle_rad
+    )
+    for u in np.arange(-length / 2 + 25, length / 2 - 10, rng.uniform(55, 90)).tolist():
+        world.building(plot.frame.at(u, v + 8), rng.uniform(30, 50), rng.uniform(12, 20), hall=True)
+    v += 24
+    taken = crowd(world, density)
+    while v + size < 0.3 * width:
+        _parked_planes(world, plot.frame.at(0, v + size / 2), length, kind, (size, span), taken)
+        v += size + (8 if small else 26)
+    if small and world.chance(0.4):
+        for _ in range(3):
+            spot = world.somewhere(20)
+            world.place("helicopter", spot, margin_m=3)
+    runway = plot.frame.at(0, 0.38 * width)
+    if room > 60:
+        _runway(world, runway, length, min(45.0, 0.18 * width))
+        if world.chance(0.3):
+            world.place(kind, runway.at(rng.uniform(-0.3, 0.3) * length, 0), margin_m=2)
+    for _ in range(int(rng.integers(2, 14))):
+        u, w = rng.uniform(-0.5, 0.5) * length, rng.uniform(-0.5, 0.25) * width
+        world.place(world.vehicle(0.6), plot.frame.at(u, w, rng.choice([0, math.pi / 2])), margin_m=1.0)
+
+
+def _parked_planes(
+    world: World, row: Frame, length_m: float, kind: str, size_m: tuple[float, float], taken: float
+) -> None:
+    """Planes side by side, each at the end of its yellow line."""
+    rng = world.rng
+    size, span = size_m
+    pitch = span + rng.uniform(2.0, 8.0)
+    yellow: Colour = (196, 170, 88)
+    lead = row.at(0, size / 2 + 4)
+    world.canvas.lines(lead.points([(-length_m / 2, 0), (length_m / 2, 0)]), yellow, 0.3)
+    turn = math.pi / 2 * (1 if world.chance(0.5) else -1)
+    for u in np.arange(-length_m / 2 + rng.uniform(0, pitch), length_m / 2, pitch).tolist():
+        world.canvas.lines(row.points([(u, -size / 2), (u, size / 2 + 4)]), yellow, 0.3)
+        if world.chance(taken):
+            scale = rng.uniform(0.85, 1.0)
+            aspect = rng.uniform(*KINDS[kind].aspect)
+            place = row.at(u + rng.normal(0, 0.2), rng.normal(0, 0.6), turn + rng.normal(0, 0.015))
+            colour = world.pick(KINDS[kind].colours)
+            world.place(kind, place, (size * scale, size * scale * aspect), 0.8, colour)
+
+
+def _runway(world: World, frame: Frame, length_m: float, width_m: float) -> None:
+    canvas = world.canvas
+    canvas.cover("asphalt", frame.box(length_m, width_m), frame.angle_rad)
+    for side in (-1, 1):
+        v = side * (width_m / 2 - 1.5)
+        canvas.lines(frame.points([(-length_m / 2, v), (length_m / 2, v)]), _MARK, 0.7)
+    for u in np.arange(-length_m / 2, length_m / 2, 40.0).tolist():
+        canvas.polygon(frame.at(u, 0).box(22, 0.9), _MARK)
+    if world.chance(0.5):  # the threshold and rubber marks
+        end = frame.at(world.rng.uniform(-0.3, 0.3) * length_m, 0)
+        for v in np.linspace(-0.4, 0.4, 10).tolist():
+            if abs(v) > 0.05:
+                canvas.polygon(end.at(0, v * width_m).box(28, 0.045 * width_m), (214, 214, 210))
+
+
+def heliport(world: World, plot: Plot, density: str) -> None:
+    """Helicopters on marked pads."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "concrete", "asphalt", "lawn"), plot.box, plot.frame.angle_rad)
+    pitch = rng.uniform(24, 34)
+    taken = crowd(world, density)
+    for u in np.arange(-plot.length_m / 2 + 14, plot.length_m / 2, pitch).tolist():
+        for v in np.arange(-plot.width_m / 2 + 14, plot.width_m / 2, pitch * 1.5).tolist():
+            pad = plot.frame.at(u, v)
+            if not world.visible(pad):
+                continue
+            world.canvas.disc(pad, 9.5, (138, 138, 134))
+            world.canvas.disc(pad, 9.0, (220, 218, 206), 0.4)
+            for a, b in (((-2, -1.5), (2, -1.5)), ((-2, 1.5), (2, 1.5)), ((0, -1.5), (0, 1.5))):
+                world.canvas.lines(pad.points([a, b]), (224, 222, 214), 0.4)
+            if world.chance(taken):
+                world.place(
+                    "helicopter", pad.at(0, 0, rng.choice([0, math.pi / 2, math.pi]) + rng.normal(0, 0.1))
+                )
+    for _ in range(4):
+        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        world.building(spot, rng.uniform(14, 30), rng.uniform(10, 18), hall=True)
+        world.place(world.vehicle(0.4), world.somewhere(8, plot.frame.angle_rad), margin_m=1.0)
+
+
+def tank_farm(world: World, plot: Plot, density: str) -> None:
+    """Storage tanks in rows within earth walls, joined by pipes."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "soil", "concrete", "grass", "paving"), plot.box, plot.frame.angle_rad)
+    room = min(plot.clear_m)
+    diameter = rng.uniform(9, min(38.0, max(10.0, 0.3 * room)))
+    if density == "dense":
+        diameter = min(diameter, rng.uniform(9, 16))
+    pitch = diameter * rng.uniform(1.2, 1.7) + 2
+    colour = world.pick(KINDS["tank"].colours)
+    taken = max(0.3, crowd(world, density))
+    rows = np.arange(-plot.width_m / 2 + pitch / 2, plot.width_m / 2, pitch).tolist()
+    for number, v in enumerate(rows):
+        if number % 3 == 2 and density != "dense":
+            world.road(plot.frame.at(0, v), plot.length_m, 2, dashes=False)
+            world.traffic(plot.frame.at(0, v), plot.length_m, 2, 50.0, heavy=0.6)
+            continue
+        ground = plot.frame.at(0, v)
+        wall = ground.box(plot.length_m - 4, pitch - 1.2)
+        world.canvas.cover(choice(world, "soil", "paving", "concrete"), wall, ground.angle_rad)
+        world.canvas.lines(wall, (170, 162, 146), 0.8, closed=True)
+        for pipe in (-0.4, 0.0, 0.4):
+            line = ground.points(
+                [(-plot.length_m / 2, pitch / 2 - 0.6 + pipe), (plot.length_m / 2, pitch / 2 - 0.6 + pipe)]
+            )
+            world.canvas.lines(line, (146, 142, 134), 0.2)
+        for u in np.arange(-plot.length_m / 2 + pitch / 2, plot.length_m / 2, pitch).tolist():
+            if world.chance(taken):
+                d = diameter * (1.0 if world.chance(0.8) else rng.uniform(0.5, 0.9))
+                world.place("tank", ground.at(u, 0), (d, d), 0.3, colour)
+                world.canvas.lines(ground.points([(u, 0), (u, pitch / 2 - 0.6)]), (146, 142, 134), 0.3)

@@ -1,0 +1,253 @@
+"""Themes with water: open sea, coasts, marinas, quays, rivers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lmmrotate.data.synthetic.canvas import Colour, Frame
+from lmmrotate.data.synthetic.land import scatter_objects
+from lmmrotate.data.synthetic.objects import KINDS
+from lmmrotate.data.synthetic.plots import Plot, choice, crowd, wavy
+from lmmrotate.data.synthetic.world import World
+
+
+def sea(world: World, plot: Plot, density: str) -> None:
+    """Open water, perhaps with a coast, and ships under way or at anchor."""
+    rng = world.rng
+    world.canvas.cover("sea", plot.box, plot.frame.angle_rad)
+    water = plot
+    if world.chance(0.55):
+        edge = rng.uniform(0.12, 0.34) * plot.width_m
+        coast(world, plot.frame.at(0, edge), plot.length_m, plot.width_m / 2 - edge + 6)
+        water = plot.part(0, (edge - 8) / 2 - plot.width_m / 4, plot.length_m, plot.width_m / 2 + edge - 8)
+    if density == "sparse":
+        scatter_objects(world, water, water=True)
+        return
+    room = 0.7 * min(plot.clear_m)
+    for _ in range(int(rng.integers(0, 9))):
+        name = choice(
+            world, "motorboat", "motorboat", "sailboat", "ferry", "bulker", "tanker", "container-ship"
+        )
+        low, high = KINDS[name].length_m
+        if low > room:
+            name, (low, high) = "motorboat", KINDS["motorboat"].length_m
+        length = rng.uniform(low, min(high, max(low, room)))
+        size = (length, length * rng.uniform(*KINDS[name].aspect))
+        u = rng.uniform(-0.45, 0.45) * water.length_m
+        v = rng.uniform(-0.5, 0.5) * max(water.width_m - size[1] - 8, 1)
+        spot = water.frame.at(u, v, rng.uniform(0, 2 * math.pi))
+        if not world.free(spot.box(size[0] + 4, size[1] + 4)) or not world.visible(spot):
+            continue
+        if not _afloat(water, spot, size):
+            continue
+        if world.chance(0.5) and "ship" in world.classes:
+            _wake(world, spot, size)
+        world.place(name, spot, size, 2.0)
+
+
+def _afloat(water: Plot, spot: Frame, size_m: tuple[float, float]) -> bool:
+    """Whether a ship stays on the water's side of the shore."""
+    dx, dy = (spot.box(*size_m) - (water.frame.x_px, water.frame.y_px)).T / water.frame.px_per_m
+    v = -dx * math.sin(water.frame.angle_rad) + dy * math.cos(water.frame.angle_rad)
+    return bool(v.max() < water.width_m / 2 - 4)
+
+
+def _wake(world: World, spot: Frame, size_m: tuple[float, float]) -> None:
+    """Foam behind a ship: a fading strip and two arms."""
+    length, width = size_m
+    for step in range(6):
+        u = -length * (0.5 + 0.25 * step)
+        g = 150 - 14 * step
+        strip = spot.at(u, 0).box(0.27 * length, width * (0.5 + 0.12 * step))
+        world.canvas.polygon(strip, (g - 30, g, g + 4))
+    for side in (-1, 1):
+        arm = spot.points(
+            [(0.3 * length, side * width * 0.5), (-1.4 * length, side * (width * 0.5 + 0.45 * length))]
+        )
+        world.canvas.lines(arm, (120, 142, 150), 0.5)
+
+
+def coast(world: World, frame: Frame, length_m: float, depth_m: float) -> None:
+    """Land on the right of the frame: shallows, beach or rocks, then green."""
+    rng = world.rng
+    state = world.rng.bit_generator.state
+    beach = choice(world, "sand", "rock", "sand", "paving")
+    green = choice(world, "grass", "scrub", "forest", "lawn")
+    waves = rng.uniform(2, 7)
+    del state
+    shore = wavy(world, frame, length_m, depth_m, waves)
+    for cover, shift in (("shallow", -rng.uniform(3, 9)), (beach, 0.0), (green, rng.uniform(5, 16))):
+        world.canvas.cover(
+            cover, shore + (frame.at(0, shift).points([(0, 0)]) - frame.points([(0, 0)])), frame.angle_rad
+        )
+    world.trees(
+        frame.at(0, depth_m / 2 + 14),
+        length_m,
+        max(depth_m - 20, 1),
+        length_m * depth_m / rng.uniform(200, 1500),
+    )
+
+
+def marina(world: World, plot: Plot, density: str) -> None:
+    """Piers with boats on both sides, before a quay."""
+    rng = world.rng
+    world.canvas.cover("basin", plot.box, plot.frame.angle_rad)
+    quay_m = rng.uniform(8, 0.3 * plot.width_m) if world.chance(0.8) else 0.0
+    if quay_m:
+        _quay(world, plot, quay_m)
+    boat_m = rng.uniform(8, 14) if density != "dense" else rng.uniform(6.5, 10)
+    pier_w = rng.uniform(2.2, 3.6)
+    pier_l = min(rng.uniform(0.6, 0.95) * (plot.width_m - quay_m), 120.0)
+    spacing = 2 * boat_m + pier_w + rng.uniform(1.3, 2.4) * boat_m
+    taken = crowd(world, density)
+    colour = world.pick(KINDS["pier"].colours)
+    shore = plot.width_m / 2 - quay_m
+    for u in np.arange(-plot.length_m / 2 + rng.uniform(0, spacing), plot.length_m / 2, spacing).tolist():
+        pier = plot.frame.at(u, shore - pier_l / 2 - 0.4, math.pi / 2)
+        _pier(world, pier, pier_l, pier_w, boat_m, taken, colour)
+    for _ in range(int(rng.integers(0, 4))):
+        world.place("motorboat", world.somewhere(6), margin_m=3.0) if not quay_m else None
+
+
+def _pier(
+    world: World, pier: Frame, length_m: float, width_m: float, boat_m: float, taken: float, colour: Colour
+) -> None:
+    """A pier along the frame and the boats moored at a right angle to it."""
+    rng = world.rng
+    if world.visible(pier):
+        if not world.place("pier", pier, (length_m, width_m), 0.1, colour):
+            _plain_pier(world, pier, length_m, width_m, colour)
+    else:
+        return
+    pitch = 0.33 * boat_m + rng.uniform(0.9, 1.6)
+    for side in (-1, 1):
+        for u in np.arange(-length_m / 2 + pitch, length_m / 2 - pitch / 2, pitch).tolist():
+            if not world.chance(taken):
+                continue
+            name = choice(world, "motorboat", "motorboat", "sailboat")
+            length = boat_m * rng.uniform(0.8, 1.0)
+            size = (length, length * KINDS[name].aspect[0] * rng.uniform(1.0, 1.1))
+            turn = side * math.pi / 2 * (1 if world.chance(0.75) else -1) + rng.normal(0, 0.03)
+            v = side * (width_m / 2 + length / 2 + 0.6 + rng.uniform(0, 0.4))
+            world.place(name, pier.at(u + rng.normal(0, 0.08), v, turn), size, 0.1)
+
+
+def _plain_pier(world: World, pier: Frame, length_m: float, width_m: float, colour: Colour) -> None:
+    """A pier that is no object, where harbors are not among the wanted classes."""
+    if "harbor" not in world.classes:
+        quad = pier.box(length_m, width_m)
+        world.reserve(quad)
+        world.canvas.raise_up(quad, 1.4, lambda: world.canvas.polygon(quad, colour))
+
+
+def _quay(world: World, plot: Plot, depth_m: float) -> None:
+    """Paved ground along the far side of the plot, with cars, trees and sheds."""
+    rng = world.rng
+    quay = plot.frame.at(0, plot.width_m / 2 - depth_m / 2)
+    box = quay.box(plot.length_m, depth_m)
+    world.canvas.cover(choice(world, "paving", "concrete", "asphalt"), box, quay.angle_rad)
+    edge = quay.at(0, -depth_m / 2 + 0.5)
+    world.canvas.polygon(edge.box(plot.length_m, 1.0), (186, 182, 172))
+    if depth_m > 14:
+        row = quay.at(0, 2)
+        pitch = rng.uniform(2.6, 3.4)
+        taken = rng.uniform(0.1, 0.8)
+        for u in np.arange(-plot.length_m / 2, plot.length_m / 2, pitch).tolist():
+            if world.chance(taken):
+                world.place(world.vehicle(0), row.at(u, 0, math.pi / 2 + rng.normal(0, 0.03)), margin_m=0.05)
+    if depth_m > 26:
+        for u in np.arange(-plot.length_m / 2 + 10, plot.length_m / 2, rng.uniform(26, 60)).tolist():
+            world.building(
+                quay.at(u, depth_m / 2 - 7), rng.uniform(12, 22), rng.uniform(7, 10), world.chance(0.5)
+            )
+    world.trees(quay, plot.length_m, depth_m - 4, plot.length_m * depth_m / 400, (1.5, 2.6))
+
+
+def port(world: World, plot: Plot, density: str) -> None:
+    """A quay with large ships alongside, stacks of containers, trucks."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "sea", "basin"), plot.box, plot.frame.angle_rad)
+    depth = rng.uniform(0.35, 0.6) * plot.width_m
+    quay = plot.frame.at(0, plot.width_m / 2 - depth / 2)
+    world.canvas.cover(
+        choice(world, "concrete", "asphalt", "concrete"), quay.box(plot.length_m, depth), quay.angle_rad
+    )
+    edge = quay.at(0, -depth / 2)
+    world.canvas.polygon(edge.at(0, 0.6).box(plot.length_m, 1.2), (178, 170, 150))
+    u = -plot.length_m / 2 + rng.uniform(-10, 20)
+    room = 0.8 * min(plot.clear_m)
+    while u < plot.length_m / 2:
+        name = choice(world, "ferry", "bulker", "tanker", "container-ship")
+        low, high = KINDS[name].length_m
+        if low > room:
+            name, (low, high) = "ferry", (min(24.0, room), min(40.0, room))
+        length = rng.uniform(low, min(high, max(low, room)))
+        width = length * rng.uniform(*KINDS[name].aspect)
+        if world.chance(0.8):
+            turn = 0.0 if world.chance(0.5) else math.pi
+            world.place(name, edge.at(u + length / 2, -width / 2 - 1.0, turn), (length, width), 0.3)
+        u += length + rng.uniform(6, 25)
+    for u in np.arange(-plot.length_m / 2 + 6, plot.length_m / 2, 13.2).tolist():
+        if world.chance(0.25):
+            continue
+        for v in np.arange(-depth / 2 + 16, depth / 2 - 12, 2.8).tolist():
+            if world.chance(0.7) and (v + depth / 2) % 22 < 15:
+                world.container(quay.at(u, v))
+    lane = quay.at(0, -depth / 2 + 9)
+    world.traffic(lane, plot.length_m, 2, 22.0, heavy=0.8)
+    for _ in range(6):
+        u, v = rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, depth)
+        world.place(world.vehicle(0.6), quay.at(float(u), float(v)), margin_m=1.0)
+
+
+def river(world: World, plot: Plot, density: str) -> None:
+    """A river between fields or houses, with one or two bridges and some boats."""
+    rng = world.rng
+    world.canvas.cover(
+        choice(world, "grass", "crop", "scrub", "lawn", "forest"), plot.box, plot.frame.angle_rad
+    )
+    width = rng.uniform(0.16, 0.42) * min(plot.clear_m)
+    middle = plot.frame.at(0, rng.uniform(-0.15, 0.15) * plot.width_m)
+    bank = choice(world, "soil", "scrub", "rock", "sand")
+    waves = rng.uniform(0.3, 1.4)
+    for cover, half in ((bank, width / 2 + 3.5), ("basin", width / 2)):
+        near = wavy(world, middle.at(0, -half), plot.length_m, 0.0, waves)[:-2]
+        far = wavy(world, middle.at(0, half), plot.length_m, 0.0, waves)[:-2]
+        world.canvas.cover(cover, np.concatenate([near, far[::-1]]), middle.angle_rad)
+    bridges = int(rng.integers(1, 3)) if "bridge" in world.classes else 0
+    for number in range(bridges):
+        u = (
+            rng.uniform(-0.3, 0.3) * min(plot.clear_m)
+            if bridges == 1
+            else (number - 0.5) * 0.5 * plot.clear_m[0]
+        )
+        lanes = int(rng.integers(2, 5))
+        cross = middle.at(u, 0, math.pi / 2 + rng.normal(0, 0.12))
+        length = width / max(
+            abs(math.cos(cross.angle_rad - middle.angle_rad - math.pi / 2)), 0.8
+        ) + rng.uniform(7, 14)
+        deck = (length, 3.4 * lanes + 2.6)
+        reach = plot.length_m + plot.width_m
+        for side in (-1, 1):
+            way = cross.at(side * (length / 2 + reach / 2), 0)
+            world.road(way, reach, lanes, kerb=False)
+        if not world.place("bridge", cross, deck, 0.5):
+            continue
+        for side in (-1, 1):
+            way = cross.at(side * (length / 2 + reach / 2 + 2), 0)
+            world.traffic(way, reach, lanes, 40.0)
+            world.reserve(way.box(reach, deck[1]))
+    for _ in range(int(rng.integers(0, 6))):
+        boat = middle.at(
+            rng.uniform(-0.5, 0.5) * plot.length_m, rng.uniform(-0.3, 0.3) * width, rng.normal(0, 0.2)
+        )
+        world.place("motorboat", boat, margin_m=2.0)
+    for side in (-1, 1):
+        land = middle.at(0, side * (width / 2 + 0.25 * plot.width_m))
+        if world.chance(0.5):
+            for _ in range(14):
+                u, v = rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, 0.4 * plot.width_m)
+                world.building(land.at(float(u), float(v)), rng.uniform(10, 18), rng.uniform(8, 11))
+        world.trees(land, plot.length_m, 0.45 * plot.width_m, plot.length_m * plot.width_m / 700)

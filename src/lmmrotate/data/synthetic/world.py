@@ -1,0 +1,273 @@
+"""A scene being furnished: which ground is taken, which objects stand, and the usual clutter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmmrotate.data.records import ImageRecord
+from lmmrotate.data.synthetic.canvas import Canvas, Colour, Frame, Points
+from lmmrotate.data.synthetic.grounds import CONTAINER_COLOURS, draw_dashes, shade
+from lmmrotate.data.synthetic.objects import KINDS, Kind
+from lmmrotate.geometry.quads import Quads, as_quads, inside_fraction
+
+CUT = 2
+"""Difficulty of an object of which less than ``WHOLE`` lies in the picture."""
+WHOLE = 0.7
+
+_ROOFS: tuple[Colour, ...] = (
+    (150, 96, 76), (128, 84, 70), (112, 108, 104), (92, 90, 92), (138, 126, 112), (170, 164, 154), (104, 92, 84),
+)  # fmt: skip
+_HALLS: tuple[Colour, ...] = (
+    (196, 196, 192), (170, 172, 172), (140, 146, 152), (214, 212, 206), (126, 136, 146), (164, 148, 132),
+)  # fmt: skip
+_LEAVES: tuple[Colour, ...] = ((52, 72, 44), (60, 80, 48), (70, 84, 52), (84, 82, 56), (46, 62, 42))
+
+
+class World:
+    """Canvas, random numbers, and the list of what stands where."""
+
+    def __init__(self, canvas: Canvas, classes: Sequence[str], rng: np.random.Generator) -> None:
+        self.canvas, self.rng = canvas, rng
+        self.classes = frozenset(classes)
+        self.labels: list[str] = []
+        self._quads: list[Points] = []
+        # Everything that takes room, objects or not: corners, centre and radius of each, grown by doubling.
+        self._taken = np.empty((64, 4, 2))
+        self._rounds = np.empty((64, 3))
+        self._count = 0
+
+    @property
+    def size_m(self) -> tuple[float, float]:
+        return self.canvas.width_px * self.canvas.gsd_m, self.canvas.height_px * self.canvas.gsd_m
+
+    def middle(self, angle_rad: float = 0.0) -> Frame:
+        """The frame at the centre of the picture."""
+        return self.canvas.frame(self.canvas.width_px / 2, self.canvas.height_px / 2, angle_rad)
+
+    def somewhere(self, margin_px: float = 0.0, angle_rad: float | None = None) -> Frame:
+        """A random place in the picture; random direction unless given."""
+        x = self.rng.uniform(
+            min(margin_px, self.canvas.width_px / 2),
+            max(self.canvas.width_px - margin_px, self.canvas.width_px / 2),
+        )
+        y = self.rng.uniform(
+            min(margin_px, self.canvas.height_px / 2),
+            max(self.canvas.height_px - margin_px, self.canvas.height_px / 2),
+        )
+        return self.canvas.frame(x, y, self.rng.uniform(0, 2 * math.pi) if angle_rad is None else angle_rad)
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def pick(self, options: Sequence[Colour]) -> Colour:
+        """One of the colours, a little brighter or darker."""
+        return shade(options[int(self.rng.integers(len(options)))], self.rng.uniform(0.92, 1.08))
+
+    def visible(self, frame: Frame) -> bool:
+        """Whether the origin of the frame lies in the picture."""
+        return 0 <= frame.x_px < self.canvas.width_px and 0 <= frame.y_px < self.canvas.height_px
+
+    def free(self, quad_px: Points) -> bool:
+        """Whether a rectangle (4, 2) overlaps nothing that stands already."""
+        centre, radius = (quad_px[0] + quad_px[2]) / 2, math.dist(quad_px[0], quad_px[2]) / 2
+        x, y, reach = self._rounds[: self._count].T
+        near = np.flatnonzero((x - centre[0]) ** 2 + (y - centre[1]) ** 2 < (reach + radius) ** 2)
+        if not len(near):
+            return True
+        # Two convex shapes are apart if a side of one of them separates them.
+        quads = self._taken[near]  # (N, 4, 2)
+        sides = quad_px[1:3] - quad_px[:2]
+        mine, theirs = quad_px @ sides.T, quads @ sides.T  # (4, 2) and (N, 4, 2): along either side
+        hit = (theirs.min(axis=1) < mine.max(axis=0)) & (theirs.max(axis=1) > mine.min(axis=0))
+        quads = quads[hit.all(axis=1)]
+        if not len(quads):
+            return True
+        axes = quads[:, 1:3] - quads[:, :2]  # (N, 2, 2)
+        theirs, mine = quads @ axes.transpose(0, 2, 1), quad_px @ axes.transpose(0, 2, 1)  # (N, 4, 2)
+        hit = (theirs.min(axis=1) < mine.max(axis=1)) & (theirs.max(axis=1) > mine.min(axis=1))
+        return not hit.all(axis=1).any()
+
+    def reserve(self, quad_px: Points) -> None:
+        """Take the ground of a rectangle (4, 2)."""
+        if self._count == len(self._taken):
+            self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
+            self._rounds = np.concatenate([self._rounds, np.empty_like(self._rounds)])
+        self._taken[self._count] = quad_px
+        self._rounds[self._count] = (*(quad_px[0] + quad_px[2]) / 2, math.dist(quad_px[0], quad_px[2]) / 2)
+        self._count += 1
+
+    def place(
+        self,
+        name: str,
+        frame: Frame,
+        size_m: tuple[float, float] | None = None,
+        margin_m: float = 0.3,
+        colour: Colour | None = None,
+    ) -> bool:
+        """Put an object of kind ``name`` at a frame, if its class is wanted and there is room.
+
+        Objects whose centre lies outside the picture are not drawn at all.
+        """
+        kind = KINDS[name]
+        if kind.label not in self.classes or not self.visible(frame):
+            return False
+        length, width = size_m or kind.size(self.rng)
+        room = frame if not kind.round else Frame(frame.x_px, frame.y_px, 0.0, frame.px_per_m)
+        if not self.free(room.box(length + 2 * margin_m, width + 2 * margin_m)):
+            return False
+        quad = room.box(length, width)
+        self.reserve(room.box(length + margin_m, width + margin_m))
+        self._quads.append(quad)
+        self.labels.append(kind.label)
+        self._draw(kind, frame, length, width, colour or self.pick(kind.colours))
+        return True
+
+    def _draw(self, kind: Kind, frame: Frame, length_m: float, width_m: float, colour: Colour) -> None:
+        def draw() -> None:
+            kind.draw(self.canvas, frame, length_m, width_m, colour)
+
+        if kind.height_m == 0:
+            draw()
+        else:
+            outline = kind.outline_px(frame, length_m, width_m)
+            self.canvas.raise_up(
+                outline, kind.height_m, draw, convex=kind.label not in ("plane", "helicopter")
+            )
+
+    def record(self, image: str) -> ImageRecord:
+        """Everything placed so far as annotations."""
+        quads: Quads = as_quads(np.array(self._quads)) if self._quads else np.empty((0, 4, 2))
+        size = self.canvas.width_px, self.canvas.height_px
+        inside = np.ones(len(quads))
+        beyond = (quads < 0).any(axis=(1, 2)) | (quads > size).any(axis=(1, 2))
+        if beyond.any():
+            inside[beyond] = inside_fraction(quads[beyond], size)
+        difficult = tuple(CUT if share < WHOLE else 0 for share in inside.tolist())
+        return ImageRecord(image, *size, quads, tuple(self.labels), difficult)
+
+    # Clutter: things that are no objects.
+
+    def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
+        """A house with a ridge, or a flat hall with skylights; False if there is no room."""
+        quad = frame.box(length_m, width_m)
+        if not self.free(quad):
+            return False
+        self.reserve(quad)
+        colour = self.pick(_HALLS if hall else _ROOFS)
+        canvas, sun = self.canvas, self.canvas.sun.direction_rad
+        lit = 1 - 0.16 * math.cos(frame.angle_rad + math.pi / 2 - sun)
+        vents = self.rng.uniform(-0.42, 0.42, size=(int(self.rng.integers(2, 7)), 2)) * (length_m, width_m)
+
+        def draw() -> None:
+            if hall:
+                canvas.polygon(quad, shade(colour, 0.8))
+                canvas.polygon(frame.box(length_m - 0.9, width_m - 0.9), colour)
+                ribs = np.arange(-length_m / 2 + 4, length_m / 2 - 2, 6.0).tolist()
+                for u in ribs:
+                    canvas.lines(
+                        frame.points([(u, -width_m / 2), (u, width_m / 2)]), shade(colour, 0.94), 0.2
+                    )
+                for u, v in vents.tolist():
+                    canvas.polygon(frame.at(u, v).box(1.8, 1.4), shade(colour, 0.66))
+            else:
+                ridge = (length_m / 2 - 0.35 * width_m) if length_m > width_m else 0.0
+                u, v = length_m / 2, width_m / 2
+                points = frame.points([(u, -v), (u, v), (-u, v), (-u, -v), (ridge, 0), (-ridge, 0)])
+                fl, fr, rr, rl, a, b = points
+                canvas.polygon(np.array([fr, a, b, rr]), shade(colour, lit))
+                canvas.polygon(np.array([fl, a, b, rl]), shade(colour, 2 - lit))
+                canvas.polygon(np.array([fl, fr, a]), shade(colour, 0.95))
+                canvas.polygon(np.array([rl, rr, b]), shade(colour, 0.9))
+                canvas.lines(np.array([a, b]), shade(colour, 1.2), 0.2)
+                chimney = frame.at(0.25 * length_m, 0.12 * width_m)
+                canvas.polygon(chimney.box(0.8, 0.8), shade(colour, 0.6))
+
+        canvas.raise_up(quad, self.rng.uniform(7, 12) if hall else self.rng.uniform(4, 7), draw)
+        return True
+
+    def tree(self, frame: Frame, radius_m: float) -> bool:
+        """A crown of a few lit lumps."""
+        quad = frame.box(1.7 * radius_m, 1.7 * radius_m)
+        reach = radius_m / self.canvas.gsd_m + 2
+        x, y = frame.x_px, frame.y_px
+        if not (-reach < x < self.canvas.width_px + reach and -reach < y < self.canvas.height_px + reach):
+            return False
+        if not self.free(quad):
+            return False
+        colour = self.pick(_LEAVES)
+        light = -self.canvas.sun.offset_px(1.0, 1.0) / max(self.canvas.sun.length_per_m, 1e-6) * radius_m
+        lumps = self.rng.normal(0, 0.33 * radius_m, size=(4, 2)) + 0.25 * light
+        radii = self.rng.uniform(0.3, 0.5, size=4) * radius_m
+        canvas = self.canvas
+        flat = canvas.frame(x, y)
+
+        def draw() -> None:
+            canvas.disc(flat, 0.8 * radius_m, shade(colour, 0.78))
+            for (u, v), r, bright in zip(lumps.tolist(), radii.tolist(), (0.92, 1.0, 1.1, 1.22), strict=True):
+                canvas.disc(flat.at(u, v), r, shade(colour, bright))
+
+        canvas.raise_up(flat.box(1.5 * radius_m, 1.5 * radius_m), 1.1 * radius_m, draw)
+        return True
+
+    def container(self, frame: Frame, length_m: float = 12.2) -> bool:
+        """A freight container."""
+        quad = frame.box(length_m, 2.5)
+        if not self.free(quad):
+            return False
+        self.reserve(quad)
+        colour = self.pick(CONTAINER_COLOURS)
+        ribs = np.linspace(-0.45, 0.45, 5) * length_m
+
+        def draw() -> None:
+            self.canvas.polygon(quad, colour)
+            for u in ribs.tolist():
+                self.canvas.lines(frame.points([(u, -1.2), (u, 1.2)]), shade(colour, 0.88), 0.2)
+
+        self.canvas.raise_up(quad, 2.6 * float(self.rng.integers(1, 4)), draw)
+        return True
+
+    def road(self, frame: Frame, length_m: float, lanes: int, kerb: bool = True, dashes: bool = True) -> None:
+        """A straight road along the frame; 3.4 m for each lane."""
+        width = 3.4 * lanes + 1.0
+        if kerb:
+            self.canvas.cover("paving", frame.box(length_m, width + 4.0), frame.angle_rad)
+        self.canvas.cover("road", frame.box(length_m, width), frame.angle_rad)
+        if dashes and lanes > 1:
+            draw_dashes(self.canvas, frame, length_m, max(1, lanes // 2))
+
+    def traffic(self, frame: Frame, length_m: float, lanes: int, gap_m: float, heavy: float = 0.12) -> None:
+        """Vehicles along a road, on the right-hand side of its middle."""
+        for lane in range(lanes):
+            v = (lane - (lanes - 1) / 2) * 3.4
+            turn = 0.0 if v > 0 or lanes == 1 else math.pi
+            u = -length_m / 2 + self.rng.exponential(gap_m)
+            while u < length_m / 2:
+                name = self.vehicle(heavy)
+                size = KINDS[name].size(self.rng)
+                spot = frame.at(
+                    u + size[0] / 2, v + self.rng.normal(0, 0.15), turn + self.rng.normal(0, 0.015)
+                )
+                self.place(name, spot, size)
+                u += size[0] + 2.0 + self.rng.exponential(gap_m)
+
+    def vehicle(self, heavy: float = 0.12) -> str:
+        """The name of some vehicle; ``heavy`` is the share of large ones."""
+        if self.chance(heavy):
+            return ("truck", "truck", "semi", "bus")[int(self.rng.integers(4))]
+        return "van" if self.chance(0.15) else "car"
+
+    def trees(
+        self,
+        frame: Frame,
+        length_m: float,
+        width_m: float,
+        count: float,
+        radius_m: tuple[float, float] = (1.8, 4.2),
+    ) -> None:
+        """About ``count`` trees in a rectangle."""
+        for _ in range(int(self.rng.poisson(count))):
+            u, v = self.rng.uniform(-0.5, 0.5, size=2) * (length_m, width_m)
+            self.tree(frame.at(u, v), self.rng.uniform(*radius_m))
