@@ -70,7 +70,7 @@ def test_many_boxes_get_a_legend_instead_of_captions() -> None:
 
 def test_captions_hide_neither_objects_nor_each_other() -> None:
     rows = [
-        [x, y, x + 12, y, x + 12, y + 12, x, y + 12] for x in range(0, 600, 16) for y in range(0, 600, 16)
+        [x, y, x + 16, y, x + 16, y + 16, x, y + 16] for x in range(0, 600, 20) for y in range(0, 600, 20)
     ]
     picture = GREY.copy()
     left_out = caption_boxes(picture, as_quads(rows), ["ship"] * len(rows), [(255, 0, 255)] * len(rows), 12)
