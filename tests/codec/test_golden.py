@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ CASES = [(case, version) for case in range(4) for version in (1, 2, 3)]
 
 
 def load(golden: Golden, name: str) -> Any:
-    return json.loads(golden(name).read_text())
+    return _parsed(golden(name))
 
 
-def bins_of(polygon: list[float], wh: tuple[int, int]) -> np.ndarray:
-    """Bins as the published code has them: a list of integers is divided in float32."""
-    corners = corner_order(np.asarray(polygon, dtype=np.float64).reshape(1, 4, 2))
-    return quantize(corners, wh, single_precision=all(isinstance(v, int) for v in polygon))[0]
+@cache
+def _parsed(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def whole_numbers(polygon: list[float]) -> bool:
+    """Whether the annotation was written in integers, which the published code divides in float32."""
+    return all(isinstance(value, int) for value in polygon)
 
 
 @pytest.mark.parametrize(("case", "version"), CASES)
@@ -42,15 +47,14 @@ def test_answers_are_bit_equal(golden: Golden, case: int, version: int) -> None:
     codec = LocTokenCodec(tuple(names.values()), response_version=version, compatible=True)
     for image in recorded["input"]["images"]:
         objects = [o for o in recorded["input"]["annotations"] if o["image_id"] == image["id"]]
-        wh = (image["width"], image["height"])
         polygons = [o["segmentation"][0] for o in objects]
-        labels = [names[o["category_id"]] for o in objects]
-        bins = np.array([bins_of(p, wh) for p in polygons]).reshape(-1, 4, 2)
-        answer = codec.write(bins, labels)
+        answer = codec.encode(
+            np.asarray(polygons, dtype=np.float64).reshape(-1, 4, 2),
+            [names[o["category_id"]] for o in objects],
+            (image["width"], image["height"]),
+            single_precision=np.array([whole_numbers(p) for p in polygons], dtype=np.bool_),
+        )
         assert answer == expected.get(image["id"], "")
-        if not any(isinstance(v, int) for p in polygons for v in p):
-            quads = np.asarray(polygons, dtype=np.float64).reshape(-1, 4, 2)
-            assert codec.encode(quads, labels, wh) == answer
 
 
 def test_corner_orders_and_bins(golden: Golden) -> None:
@@ -59,8 +63,9 @@ def test_corner_orders_and_bins(golden: Golden) -> None:
     for row in recorded:
         quad = np.asarray(row["polygon"], dtype=np.float64).reshape(1, 4, 2)
         wh = (row["width"], row["height"])
-        assert corner_order(quad)[0].tolist() == row["normalized_ccw"]
-        bins = bins_of(row["polygon"], wh)
+        ordered = corner_order(quad)[0]
+        assert ordered.tolist() == row["normalized_ccw"]
+        bins = quantize(ordered, wh, single_precision=whole_numbers(row["polygon"]))
         assert bins.reshape(-1).tolist() == row["quantized"]
         np.testing.assert_allclose(dequantize(bins, wh).reshape(-1), row["dequantized_float32"], rtol=2e-7)
 
@@ -72,6 +77,9 @@ def test_integer_coordinates_divide_in_single_precision(golden: Golden) -> None:
         wh = (row["size"], row["size"])
         assert quantize(points, wh, single_precision=True)[:, 0].tolist() == row["int64_input_bins"]
         assert quantize(points, wh)[:, 0].tolist() == row["float64_input_bins"]
+        every = np.repeat(np.arange(row["n_x_checked"], dtype=np.float64)[:, None], 2, axis=1)
+        assert quantize(every, wh, single_precision=True)[:, 0].sum() == row["all_int64_bins_sum"]
+        assert quantize(every, wh)[:, 0].sum() == row["all_float64_bins_sum"]
 
 
 @pytest.mark.parametrize("index", range(305))

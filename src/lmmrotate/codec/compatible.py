@@ -8,54 +8,86 @@ or ``</poly>`` after a class name drops the instance, a text that begins with lo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from lmmrotate.codec.base import BoxSpans, Decoded
+from lmmrotate.codec.base import BoxSpans, Decoded, Span
 from lmmrotate.codec.labels import SpokenLabels
 from lmmrotate.codec.quantize import dequantize
 
-_IGNORED = re.compile(r"</?s>|<pad>")
-_INSTANCE = re.compile(r"[^<]+(?:<loc_\d+>|<sep>|<poly>|</poly>){4,}", re.ASCII)
-_LEADING_REST = re.compile(r"^loc_\d+>", re.ASCII)  # what [^<]+ leaves of a location token
-_NAME = re.compile(r"^\s*(.*?)(?=<od>|</od>|<box>|</box>|<bbox>|</bbox>|<loc_|<poly>)")
-_ENCLOSED = re.compile(r"<poly>(.*?)</poly>", re.DOTALL)
-_RUN = re.compile(r"((?:<loc_\d+>)+)(?:<sep>|$)", re.ASCII)
-_NUMBER = re.compile(r"<loc_(\d{1,18})>", re.ASCII)
+# The patterns are written so that time grows in line with the text, whatever a model writes.
+IGNORED = re.compile(r"</?s>|<pad>")
+_INSTANCE = re.compile(r"[^<]+(?P<tokens>(?:<loc_\d+>|<sep>|<poly>|</poly>){4,})?", re.ASCII)
+_LEADING_REST = re.compile(r"loc_\d+>", re.ASCII)  # what [^<]+ leaves of a location token
+_NAME = re.compile(r".*?(?=<loc_|<poly>)")
+_ENCLOSED = re.compile(r"<poly>(.*?)(</poly>|\Z)", re.DOTALL)
+_RUN = re.compile(r"((?:<loc_\d+>)+)(<sep>|\Z)?", re.ASCII)
+# More digits than int64 has make a token that fills no place in a box.
+_LOCATION = re.compile(r"<loc_(\d{1,18})>", re.ASCII)
 
 
 def read_compatible(text: str, image_wh: tuple[int, int], bins: int, known: SpokenLabels) -> Decoded:
     """Boxes as the published ``post_process_generation`` and ``postprocess_parsed_answer`` give them.
 
-    Spans are those of ``text`` without start, end and padding tokens. Problems are not recorded.
+    Never raises. Problems are not recorded.
     """
-    plain = _IGNORED.sub("", text)
+    plain = IGNORED.sub("", text)
+    places = _places_kept(text)
     boxes: list[list[int]] = []
     labels: list[str] = []
     spans: list[BoxSpans] = []
     for instance in _INSTANCE.finditer(plain):
-        phrase = _LEADING_REST.sub("", instance[0], count=1)
-        offset = instance.end() - len(phrase)
-        name = _NAME.search(phrase)
-        if not name:
+        if not instance["tokens"]:
             continue
-        match = known.match(name[1].strip()) if name[1].strip() else None
+        start, end = instance.span()
+        if rest := _LEADING_REST.match(plain, start):
+            start = rest.end()
+        while plain[start].isspace():
+            start += 1
+        name = _NAME.match(plain, start, end)
+        said = name[0].rstrip() if name else ""
+        match = known.match(said) if said else None
         if not match:
             continue
-        parts = [(m.start(1), m[1]) for m in _ENCLOSED.finditer(phrase)]
-        if "<poly>" not in phrase or "</poly>" not in phrase:
-            parts = [(0, phrase)]
-        opening = (offset + name.start(1), offset + name.end(1))
-        for shift, part in parts:
-            for run in _RUN.finditer(part):
-                numbers = [int(n) for n in _NUMBER.findall(run[1])]
-                for start in range(0, 16 if len(numbers) == 16 else 8, 8):
-                    if len(numbers) < start + 8:
-                        continue
-                    boxes.append(numbers[start : start + 8])
-                    labels.append(match.name)
-                    spans.append(
-                        BoxSpans(opening, (offset + shift + run.start(1), offset + shift + run.end(1)))
-                    )
+        for run in _runs(plain, start, end):
+            opening: Span = (start, start + len(said))
+            if plain.endswith("<sep>", start, run[0]):
+                opening = (run[0] - len("<sep>"), run[0])
+            locations = list(_LOCATION.finditer(plain, *run))
+            for first in (0, 8) if len(locations) == 16 else (0,):
+                box = locations[first : first + 8]
+                if len(box) < 8:
+                    continue
+                coordinates = (box[0].start(), box[-1].end())
+                if first:
+                    opening = (coordinates[0], coordinates[0])
+                boxes.append([int(location[1]) for location in box])
+                labels.append(match.name)
+                spans.append(BoxSpans(_in_text(opening, places), _in_text(coordinates, places)))
     points = np.asarray(boxes, dtype=np.int64).reshape(-1, 4, 2)
     return Decoded(dequantize(points, image_wh, bins), tuple(labels), tuple(spans))
+
+
+def _runs(plain: str, start: int, end: int) -> Iterator[Span]:
+    """Unbroken locations that a ``<sep>`` or the end follows; inside ``<poly>`` pairs where there are any."""
+    parts = [m.span(1) for m in _ENCLOSED.finditer(plain, start, end) if m[2]]
+    if "<poly>" not in plain[start:end] or "</poly>" not in plain[start:end]:
+        parts = [(start, end)]
+    for part in parts:
+        yield from (run.span(1) for run in _RUN.finditer(plain, *part) if run[2] is not None)
+
+
+def _places_kept(text: str) -> npt.NDArray[np.int64]:
+    """Where in ``text`` each character stands that is not of an ignored token."""
+    kept = np.ones(len(text), dtype=np.bool_)
+    for token in IGNORED.finditer(text):
+        kept[token.start() : token.end()] = False
+    return np.flatnonzero(kept)
+
+
+def _in_text(span: Span, places: npt.NDArray[np.int64]) -> Span:
+    """The same characters, counted in the text with its ignored tokens."""
+    start = int(places[span[0]])
+    return (start, int(places[span[1] - 1]) + 1) if span[0] < span[1] else (start, start)

@@ -17,19 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.codec.base import BoxSpans, Decoded, Span
-from lmmrotate.codec.compatible import read_compatible
+from lmmrotate.codec.compatible import IGNORED, read_compatible
 from lmmrotate.codec.labels import Match, SpokenLabels, spoken
 from lmmrotate.codec.quantize import Bins, dequantize, quantize
-from lmmrotate.errors import ConfigError, Problem
-from lmmrotate.geometry.quads import Quads
+from lmmrotate.errors import ConfigError, DataError, Problem
+from lmmrotate.geometry.quads import Quads, as_quads
 
 NO_OBJECTS = "There are none."
 RESPONSE_VERSIONS = (1, 2, 3)
 _NUMBERS = 8  # four corners, x and y
+_DIGITS = 6
 # More digits than any bin has are text: Python refuses to convert thousands of them.
+_LOC = rf"<loc_(?P<bin>[0-9]{{1,{_DIGITS}}})>"
 _PIECE = re.compile(
-    r"(?P<ignored></?s>|<pad>)|(?P<loc><loc_(?P<bin>[0-9]{1,6})>)|(?P<sep><sep>)"
-    r"|(?P<text>(?:(?!</?s>|<pad>|<loc_[0-9]{1,6}>|<sep>).)+)",
+    rf"(?P<ignored>{IGNORED.pattern})|(?P<loc>{_LOC})|(?P<sep><sep>)"
+    rf"|(?P<text>(?:(?!{IGNORED.pattern}|<loc_[0-9]{{1,{_DIGITS}}}>|<sep>).)+)",
     re.DOTALL,
 )
 
@@ -53,8 +55,8 @@ class LocTokenCodec:
     def __post_init__(self) -> None:
         if self.response_version not in RESPONSE_VERSIONS:
             raise ConfigError(f"response_version is {self.response_version}; valid: 1, 2, 3")
-        if self.bins < 2:
-            raise ConfigError(f"bins must be at least 2, got {self.bins}")
+        if not isinstance(self.bins, int) or not 2 <= self.bins <= 10**_DIGITS:
+            raise ConfigError(f"bins must be a whole number from 2 to {10**_DIGITS}, got {self.bins!r}")
         _ = self._labels  # refuses classes that are spoken alike
 
     @cached_property
@@ -76,22 +78,44 @@ class LocTokenCodec:
     def to_json(self) -> Mapping[str, Any]:
         return {"name": self.name} | asdict(self)
 
-    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
+    def encode(
+        self,
+        quads: Quads,
+        labels: Sequence[str],
+        image_wh: tuple[int, int],
+        *,
+        single_precision: npt.NDArray[np.bool_] | None = None,
+    ) -> str:
         """The answer for one image.
 
         Args:
             quads: (N, 4, 2), pixels; corners outside the image go to its edge.
             labels: N names.
-        """
-        return self.write(quantize(corner_order(quads), image_wh, self.bins), labels)
+            image_wh: width and height in pixels.
+            single_precision: (N,), which boxes to divide in float32, to reproduce published answers:
+                those whose annotation was written in integers (see ``quantize``). Default: none.
 
-    def write(self, bins: Bins, labels: Sequence[str]) -> str:
-        """The answer for boxes that are bins already, (N, 4, 2), corners in order.
-
-        Classes follow each other by name with hyphens as spaces, capitals first; boxes of a class by y,
-        then x, of their first corner.
+        Raises:
+            DataError: for a label that is not in the class list.
+            ValueError: if there are not as many labels as quads, or a coordinate is not finite.
         """
-        if not len(labels):
+        ordered = corner_order(as_quads(quads))
+        bins = quantize(ordered, image_wh, self.bins)
+        if single_precision is not None:
+            narrow = ordered[single_precision]
+            bins[single_precision] = quantize(narrow, image_wh, self.bins, single_precision=True)
+        return self._write(bins, labels)
+
+    def _write(self, bins: Bins, labels: Sequence[str]) -> str:
+        """Bins (N, 4, 2) as text: classes follow each other by name with hyphens as spaces, capitals
+        first; boxes of a class by y, then x, of their first corner."""
+        if len(bins) != len(labels):
+            raise ValueError(f"{len(bins)} quads, but {len(labels)} labels")
+        if unknown := set(labels).difference(self.classes):
+            raise DataError(
+                f"label {min(unknown)!r} is not in the class list: {', '.join(map(repr, self.classes))}"
+            )
+        if len(labels) == 0:
             return NO_OBJECTS if self.response_version == 3 else ""
         rank = {name: number for number, name in enumerate(self.classes)}
 
@@ -157,7 +181,7 @@ class _Reader:
 
     def read(self) -> Bins:
         """Bins (N, 4, 2); labels, spans and problems are left in the fields."""
-        if self._says_none():
+        if IGNORED.sub("", self.text).strip() == NO_OBJECTS:
             return np.empty((0, 4, 2), dtype=np.int64)
         for piece in _PIECE.finditer(self.text):
             if piece["loc"]:
@@ -175,11 +199,6 @@ class _Reader:
         self._drop(self._sep)
         return np.asarray(self._boxes, dtype=np.int64).reshape(-1, 4, 2)
 
-    def _says_none(self) -> bool:
-        return "".join(p["text"] or "" for p in _PIECE.finditer(self.text)).strip() == NO_OBJECTS and not (
-            "<loc_" in self.text or "<sep>" in self.text
-        )
-
     def _drop(self, span: Span | None) -> None:
         if span:
             self._problem("unread_text", span)
@@ -191,42 +210,45 @@ class _Reader:
         """Turn the numbers since the last class name or separator into boxes."""
         if not self._run:
             return
-        opening = self._open()
+        opening, stray = self._open()
         for start in range(0, len(self._run), _NUMBERS):
             chunk = self._run[start : start + _NUMBERS]
             coordinates = (chunk[0][1][0], chunk[-1][1][1])
-            whole = (opening[0], coordinates[1])
+            if start:
+                opening = (coordinates[0], coordinates[0])
             numbers = [number for number, _ in chunk]
-            if not self._named:
-                self._problem("no_label", whole)
-            elif not self._match:
-                self._problem("unknown_label", whole)
-            elif len(chunk) < _NUMBERS:
-                self._problem("incomplete_box", whole)
-            elif max(numbers) >= self.bins:
-                self._problem("out_of_range", whole)
-            else:
+            fault = self._fault(numbers)
+            if self._match and not fault:
                 self._boxes.append(numbers)
                 self.labels.append(self._match.name)
                 self.spans.append(BoxSpans(opening, coordinates))
-            opening = (coordinates[1], coordinates[1])
+            else:
+                self._problem(fault, (opening[0], coordinates[1]))
+                if stray and stray[0] > opening[0]:
+                    stray = None  # told with the problem, which reaches from the name to the numbers
+            self._drop(stray)
+            stray = None
         self._run = []
 
-    def _open(self) -> Span:
-        """What opens the run: a class name, a separator, or nothing."""
-        start = self._run[0][1][0]
-        opening = (start, start)
-        if self._words:
-            self._drop(self._sep)  # a class name opens the group by itself
-            opening = self._words
-            said = self.text[slice(*self._words)]
-            self._named, self._match = True, self.known.match(said)
-            if self._match and not self._match.exact:
-                self._problem("corrected_label", self._words)
-        elif self._sep:
-            opening = self._sep
+    def _fault(self, numbers: list[int]) -> str:
+        """The kind of problem because of which the numbers are no box; empty if they are one."""
+        if not self._match:
+            return "unknown_label" if self._named else "no_label"
+        if len(numbers) < _NUMBERS:
+            return "incomplete_box"
+        return "out_of_range" if max(numbers) >= self.bins else ""
+
+    def _open(self) -> tuple[Span, Span | None]:
+        """What opens the run (a class name, a separator or nothing), and a separator beside a name."""
+        words, sep = self._words, self._sep
         self._words = self._sep = None
-        return opening
+        if words:
+            self._named, self._match = True, self.known.match(self.text[slice(*words)])
+            if self._match and not self._match.exact:
+                self._problem("corrected_label", words)
+            return words, sep  # the name opens the group by itself
+        start = self._run[0][1][0]
+        return sep or (start, start), None
 
 
 def _stripped(span: Span, text: str) -> Span:

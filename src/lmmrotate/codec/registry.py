@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from lmmrotate.codec.base import BoxCodec
@@ -22,10 +23,16 @@ def make_codec(response_format: str, classes: Sequence[str], **options: Any) -> 
     """
     if response_format not in FORMATS:
         raise ConfigError(f"response_format is {response_format!r}; valid: {', '.join(FORMATS)}")
-    try:
-        return FORMATS[response_format](classes=tuple(classes), **options)
-    except TypeError as error:
-        raise ConfigError(f"response_format {response_format}: {error}") from error
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise ConfigError(f"classes must be a list of names, got {classes!r}")
+    format_class = FORMATS[response_format]
+    valid = [field.name for field in fields(format_class) if field.name != "classes"]
+    if unknown := options.keys() - valid:
+        raise ConfigError(
+            f"response_format {response_format}: unknown option {', '.join(sorted(unknown))}; "
+            f"valid: {', '.join(valid)}"
+        )
+    return format_class(classes=tuple(classes), **options)
 
 
 def codec_from_json(values: Mapping[str, Any]) -> BoxCodec:
@@ -34,8 +41,8 @@ def codec_from_json(values: Mapping[str, Any]) -> BoxCodec:
     Raises:
         CheckpointError: if the description is incomplete or of a format this version does not know.
     """
-    options = dict(values)
     try:
+        options = dict(values)
         return make_codec(options.pop("name"), options.pop("classes"), **options)
-    except (KeyError, TypeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"the run's codec cannot be built: {error}") from error
