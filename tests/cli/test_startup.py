@@ -50,7 +50,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["evaluate", "--manifest", "no.jsonl", "--predictions", "p.jsonl"], "no.jsonl: no such file"),
-        (["predict", "no_run", "a.png"], "no_run: no such run directory"),
+        (["predict", "no_run", "a.png"], "a.png: no such file"),
         (["predict", "no_run"], "nothing to predict"),
         (["predict", "no_run", "a.png", "--manifest", "m.jsonl"], "not both"),
         (["train", "--config", "no.yaml"], "no.yaml: no such file"),
@@ -63,7 +63,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_user_errors_are_one_line(
-    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2

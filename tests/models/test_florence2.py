@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil, Florence2ForConditionalGeneration, Florence2Processor
 
-from lmmrotate.errors import ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.loading import load_family
@@ -154,3 +155,16 @@ def test_too_large_images_and_prompts_are_refused(tiny: Build, tmp_path: Path) -
         load_family(str(tmp_path), tokens=[], prompt="x" * 600)
     with pytest.raises(ConfigError, match="at least 16"):
         tiny(image_square_length=4)
+
+
+def test_checkpoints_without_some_weights_are_refused(tiny: Build, tmp_path: Path) -> None:
+    family = tiny()
+    family.model.save_pretrained(tmp_path)
+    family.save_processor(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = next(name for name in weights if name.endswith("image_projection.weight"))
+    save_file(
+        {k: v for k, v in weights.items() if k != gone}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(CheckpointError, match=r"1 weights are missing: .*image_projection\.weight"):
+        load_family(str(tmp_path), tokens=[])

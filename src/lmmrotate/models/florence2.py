@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import (
+    AutoTokenizer,
     CLIPImageProcessorPil,
     Florence2ForConditionalGeneration,
     Florence2Processor,
@@ -23,7 +24,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from lmmrotate.errors import ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, Generated
 from lmmrotate.models.preprocessing import SquareResize
 from lmmrotate.models.vocabulary import add_plain_tokens, text_with_ends
@@ -63,12 +64,19 @@ class Florence2Family:
     def load(
         cls, name_or_path: str, *, prompt: str, image_square_length: int | None, revision: str | None
     ) -> Florence2Family:
-        """Load a Transformers-native checkpoint from a directory or the hub."""
-        from transformers import AutoTokenizer
+        """Load a Transformers-native checkpoint from a directory or the hub.
 
-        model = Florence2ForConditionalGeneration.from_pretrained(
-            name_or_path, revision=revision, use_safetensors=True
+        Raises:
+            CheckpointError: if it lacks weights that the model needs.
+        """
+        model, found = Florence2ForConditionalGeneration.from_pretrained(
+            name_or_path, revision=revision, use_safetensors=True, output_loading_info=True
         )
+        if found["missing_keys"]:  # Transformers would only warn, and leave them random
+            some = ", ".join(sorted(found["missing_keys"])[:3])
+            raise CheckpointError(
+                f"{name_or_path}: {len(found['missing_keys'])} weights are missing: {some}, …"
+            )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
         stored = CLIPImageProcessorPil.from_pretrained(name_or_path, revision=revision)
         preprocess = SquareResize(

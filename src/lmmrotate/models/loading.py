@@ -44,6 +44,8 @@ def load_family(
         CheckpointError: if nothing loadable is there, or its model type is not supported.
         ConfigError: if the model has too few positions for the image size.
     """
+    from safetensors import SafetensorError
+
     from lmmrotate.models.florence2 import Florence2Family
     from lmmrotate.models.preprocessing import SquareResize
     from lmmrotate.models.presets import build_preset
@@ -65,7 +67,7 @@ def load_family(
         family = Florence2Family.load(
             model_name_or_path, prompt=prompt, image_square_length=image_square_length, revision=revision
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{model_name_or_path}: cannot be loaded: {_first_line(error)}") from error
     family.add_tokens(tokens)
     return family

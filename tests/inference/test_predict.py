@@ -1,0 +1,122 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmmrotate.cli.main import main
+from lmmrotate.data.manifest import read_manifest
+from lmmrotate.data.predictions import read_predictions
+from lmmrotate.errors import CheckpointError, ConfigError, DataError
+from lmmrotate.inference.batch import predict_to_file
+from lmmrotate.inference.predictor import Predictor
+from lmmrotate.runs import RUN_FILE, read_run
+from lmmrotate.training.config import TrainConfig
+from lmmrotate.training.fit import train
+
+
+@pytest.fixture
+def run(config: Callable[..., TrainConfig]) -> Path:
+    return train(config(max_steps=30, save_steps=1000)).run_folder
+
+
+def test_images_come_as_paths_pictures_and_arrays(run: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_run(run, device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 90, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    path = tmp_path / "a.png"
+    picture.save(path)
+    found = predictor.predict([path, str(path), picture, pixels], batch_size=3, max_new_tokens=40)
+    assert [p.image for p in found] == [path.as_posix(), path.as_posix(), "2", "3"]
+    assert {p.text for p in found} == {found[0].text}
+    assert {(p.width, p.height) for p in found} == {(90, 40)}
+    for prediction in found:
+        assert len(prediction.quads) == len(prediction.scores)
+        np.testing.assert_allclose(prediction.scores, found[0].scores, atol=1e-5)
+        assert (prediction.quads >= 0).all()
+        assert (prediction.quads <= (90, 40)).all()
+    assert found[0].truncated
+    assert predictor.predict([]) == []
+
+
+def test_bad_images_are_named(run: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_run(run)
+    with pytest.raises(DataError, match=r"none\.png"):
+        predictor.predict([tmp_path / "none.png"])
+    with pytest.raises(DataError):
+        predictor.predict([np.zeros((3, 4, 5, 6))])
+
+
+def test_wrong_devices_and_runs_are_named(run: Path) -> None:
+    with pytest.raises(ConfigError, match="device 'gpu9' cannot be used"):
+        Predictor.from_run(run, device="gpu9")
+    info = read_run(run)
+    replace(info, codec={"name": "hieroglyphs", "classes": []}).write(run)
+    with pytest.raises(CheckpointError, match="codec cannot be built"):
+        Predictor.from_run(run)
+    info.write(run)
+    (run / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Predictor.from_run(run)
+    (run / RUN_FILE).unlink()
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        Predictor.from_run(run)
+
+
+def test_interrupted_calls_go_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor.from_run(run)
+    manifest = read_manifest(tmp_path / "data" / "train.jsonl")
+    images = [(r.image, manifest.image_path(r)) for r in manifest.records]
+    whole = tmp_path / "whole.jsonl"
+    predict_to_file(predictor, [*images, images[0]], whole, batch_size=1, max_new_tokens=20)
+
+    predicted: list[str] = []
+    original = Predictor.predict_pictures
+
+    def failing(self: Predictor, names: list[str], *rest: object, **options: object) -> object:
+        if len(predicted) == 2:
+            raise KeyboardInterrupt
+        predicted.extend(names)
+        return original(self, names, *rest, **options)  # type: ignore[arg-type]
+
+    output = tmp_path / "out.jsonl"
+    part = tmp_path / "out.jsonl.part"
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict_pictures", failing)
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_file(predictor, images, output, batch_size=1, max_new_tokens=20)
+    assert not output.exists()
+    with part.open("a") as file:
+        file.write('{"image": "cut off by the ki')
+    with pytest.raises(ConfigError, match="begun by another model or with other settings"):
+        predict_to_file(predictor, images, output, num_beams=2)
+    result = predict_to_file(predictor, images, output, batch_size=1, max_new_tokens=20)
+    assert (result.resumed, result.predicted) == (2, 2)
+    assert not part.exists()
+    assert [p.image for p in read_predictions(output).images] == [name for name, _ in images]
+    for left, right in zip(read_predictions(whole).images, read_predictions(output).images, strict=True):
+        assert (left.text, left.scores) == (right.text, right.scores)
+
+
+def test_command_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "data" / "images"
+    (images / "broken.png").write_bytes((images / "train0.png").read_bytes()[:60])
+    (images / "notes.txt").write_text("no image")
+    output = tmp_path / "out.jsonl"
+    drawn = tmp_path / "drawn"
+    command = ["predict", str(run), str(images), "-o", str(output), "--max_new_tokens", "12"]
+    assert main([*command, "--draw", str(drawn), "--json"]) == 1
+    printed = capfd.readouterr()
+    result = json.loads(printed.out)
+    assert result["predicted"] == 4
+    assert len(result["unreadable"]) == 1
+    assert "broken.png" in result["unreadable"][0]
+    assert "skipped:" in printed.err
+    assert len(read_predictions(output).images) == 4
+    assert len(list(drawn.iterdir())) == 4
+    manifest = str(tmp_path / "data" / "train.jsonl")
+    assert main(["predict", str(run), "--manifest", manifest, "-o", str(output), "--num_beams", "2"]) == 0
+    assert "4 images predicted" in capfd.readouterr().out
