@@ -49,8 +49,17 @@ class Frame:
 
     def box(self, length_m: float, width_m: float) -> Points:
         """Corners (4, 2) in pixels: front left, front right, rear right, rear left; clockwise on screen."""
-        u, v = length_m / 2, width_m / 2
-        return self.points([(u, -v), (u, v), (-u, v), (-u, -v)])
+        u, v = length_m / 2 * self.px_per_m, width_m / 2 * self.px_per_m
+        cos, sin = math.cos(self.angle_rad), math.sin(self.angle_rad)
+        x, y, ux, uy, vx, vy = self.x_px, self.y_px, u * cos, u * sin, -v * sin, v * cos
+        return np.array(
+            [
+                (x + ux - vx, y + uy - vy),
+                (x + ux + vx, y + uy + vy),
+                (x - ux + vx, y - uy + vy),
+                (x - ux - vx, y - uy - vy),
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class Canvas:
         self, width_px: int, height_px: int, gsd_m: float, sun: Sun, rng: np.random.Generator
     ) -> None:
         self.width_px, self.height_px, self.gsd_m, self.sun, self.rng = width_px, height_px, gsd_m, sun, rng
+        # Zeros are not written to memory before they are touched: a blank canvas takes none.
         self.pixels: Image = np.zeros((height_px * SUPERSAMPLE, width_px * SUPERSAMPLE, 3), dtype=np.uint8)
         self._shadows: Image = np.zeros((height_px, width_px), dtype=np.uint8)
         self._tall: list[tuple[float, int, Callable[[], None]]] = []
@@ -141,7 +151,32 @@ class Canvas:
         cv2.fillPoly(self._shadows, [_fixed(tip, 1)], 255, cv2.LINE_AA, _SHIFT)
         self._tall.append((height_m, len(self._tall), draw))
 
-    def cast_shadows(self) -> None:
+    def crowns(
+        self, centres_px: Points, radii_px: npt.NDArray[np.float64], colours: Sequence[Colour]
+    ) -> None:
+        """Trees: crowns of a few lit lumps around ``centres_px`` (N, 2), with their shadows."""
+        height_px = 1.1 * radii_px
+        tips = centres_px + height_px[:, None] * self.sun.offset_px(1.0, 1.0)
+        feet, tops = _fixed(centres_px, 1).tolist(), _fixed(tips, 1).tolist()
+        for foot, top, radius in zip(feet, tops, radii_px.tolist(), strict=True):
+            cv2.line(self._shadows, foot, top, 255, max(1, round(1.5 * radius)), cv2.LINE_AA, _SHIFT)
+        light = -0.22 * self.sun.offset_px(1.0, 1.0) / max(self.sun.length_per_m, 1e-6)
+        lumps = self.rng.normal(0, 0.33, size=(len(centres_px), 5, 2)) + light
+        lumps[:, 0] = 0
+        sizes = self.rng.uniform(0.3, 0.5, size=lumps.shape[:2])
+        sizes[:, 0] = 0.8
+        spots = _fixed(centres_px[:, None] + lumps * radii_px[:, None, None]).tolist()
+        spans = (sizes * radii_px[:, None] * (SUPERSAMPLE << _SHIFT)).astype(int).tolist()
+        brightness = (0.78, 0.92, 1.0, 1.1, 1.22)
+
+        def draw() -> None:
+            for crown, span, (r, g, b) in zip(spots, spans, colours, strict=True):
+                for spot, radius, k in zip(crown, span, brightness, strict=True):
+                    cv2.circle(self.pixels, spot, radius, (r * k, g * k, b * k), -1, cv2.LINE_AA, _SHIFT)
+
+        self._tall.append((float(height_px.mean()) * self.gsd_m, len(self._tall), draw))
+
+    def _cast_shadows(self) -> None:
         """Darken the ground and draw the tall things, low ones first."""
         sigma_px = max(0.35 / self.gsd_m, 0.4)
         soft = cv2.GaussianBlur(self._shadows, (0, 0), sigma_px)
@@ -157,12 +192,15 @@ class Canvas:
 
     def develop(self, camera: Camera) -> Image:
         """The finished picture, (H, W, 3) RGB: reduced, with grain, haze, cast, blur and sensor noise."""
+        self._cast_shadows()
         shape = (self.height_px, self.width_px)
         image = cv2.resize(self.pixels, shape[::-1], interpolation=cv2.INTER_AREA)
         # Dirt and wear at two scales: nothing in a real picture is flat.
         grain = 1 + 0.035 * noise(self.rng, shape, 2.2) + 0.045 * noise(self.rng, shape, 9 / self.gsd_m)
         worn = cv2.multiply(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_32F)
-        gain, lost = camera.contrast * np.diag(camera.cast), (1 - camera.contrast) * np.array(camera.haze)
+        grey = np.full((3, 3), (1 - camera.saturation) / 3) + camera.saturation * np.eye(3)
+        gain = camera.contrast * np.diag(camera.cast) @ grey
+        lost = (1 - camera.contrast) * np.array(camera.haze)
         seen = cv2.transform(worn, np.column_stack([gain, lost]))
         seen = cv2.GaussianBlur(seen, (0, 0), camera.blur_px)
         # A byte of noise for each value is ten times as fast as normal numbers; a little blur makes it
@@ -174,6 +212,18 @@ class Canvas:
         return np.asarray(noisy, dtype=np.uint8)
 
 
+class BlankCanvas(Canvas):
+    """A canvas that draws nothing, to learn in a fraction of the time where things would stand."""
+
+    def polygon(self, *_: Any, **__: Any) -> None: ...
+    def convex(self, *_: Any, **__: Any) -> None: ...
+    def lines(self, *_: Any, **__: Any) -> None: ...
+    def disc(self, *_: Any, **__: Any) -> None: ...
+    def cover(self, *_: Any, **__: Any) -> None: ...
+    def raise_up(self, *_: Any, **__: Any) -> None: ...
+    def crowns(self, *_: Any, **__: Any) -> None: ...
+
+
 @dataclass(frozen=True)
 class Camera:
     """What the way through air and lens does to the colours."""
@@ -183,6 +233,7 @@ class Camera:
     haze: Colour
     """The colour that takes the place of lost contrast."""
     contrast: float
+    saturation: float
     blur_px: float
     noise: float
     """Standard deviation in grey levels, about."""

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
-from lmmrotate.data.synthetic.scene import SceneSpec, image_name, render_scene
+from lmmrotate.data.synthetic.scene import SceneSpec, describe_scene, image_name, render_scene
 from lmmrotate.errors import ConfigError, DataError
 
 DATASET = "synthetic"
@@ -156,12 +156,13 @@ def _write_batch(folder: Path, spec: SceneSpec, seed: int, split: str, indices: 
     records = []
     for index in indices:
         path = folder / image_name(index, split)
-        # Without its picture a scene costs as much: only what is drawn says where there was room.
+        if path.exists():
+            records.append(describe_scene(spec, seed, index, split=split))
+            continue
         pixels, record = render_scene(spec, seed, index, split=split)
-        if not path.exists():
-            _, data = cv2.imencode(".png", pixels[..., ::-1], _PNG)
-            with replacing(path) as file:
-                file.write(data.tobytes())
+        _, data = cv2.imencode(".png", pixels[..., ::-1], _PNG)
+        with replacing(path) as file:
+            file.write(data.tobytes())
         records.append(record)
     return records
 

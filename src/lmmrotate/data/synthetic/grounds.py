@@ -15,7 +15,8 @@ from lmmrotate.data.synthetic.canvas import Canvas, Colour, Frame, Points
 LINE: Colour = (226, 226, 220)
 
 CONTAINER_COLOURS: tuple[Colour, ...] = (
-    (138, 66, 52), (62, 84, 124), (74, 110, 92), (176, 120, 62), (166, 168, 168), (112, 62, 58), (202, 198, 186),
+    (138, 66, 52), (62, 84, 124), (74, 110, 92), (176, 120, 62), (166, 168, 168),
+    (112, 62, 58), (202, 198, 186),
 )  # fmt: skip
 
 
@@ -29,8 +30,8 @@ class Draw(Protocol):
 
 def shade(colour: Colour, factor: float) -> Colour:
     """A darker (below 1) or brighter colour."""
-    r, g, b = (min(max(c * factor, 0.0), 255.0) for c in colour)
-    return r, g, b
+    r, g, b = colour
+    return min(r * factor, 255.0), min(g * factor, 255.0), min(b * factor, 255.0)
 
 
 def arc(frame: Frame, radius_m: float, start_rad: float, stop_rad: float, count: int = 24) -> Points:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def farmland(world: World, plot: Plot, density: str) -> None:
     rng = world.rng
     cuts = np.sort(rng.uniform(-0.45, 0.45, size=int(rng.integers(0, 4)))) * plot.width_m
     edges = [-plot.width_m / 2, *cuts.tolist(), plot.width_m / 2]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         part = plot.part(0, (low + high) / 2, plot.length_m, high - low)
         turn = 0.0 if world.chance(0.7) else math.pi / 2
         cover = choice(world, "crop", "crop", "plough", "stubble", "grass", "lawn")
@@ -83,7 +84,7 @@ def highway(world: World, plot: Plot, density: str) -> None:
             world.canvas.lines(way.points(dashes.reshape(-1, 2)).reshape(-1, 2, 2), (214, 212, 206), 0.15)
         for lane in range(lanes):  # one direction
             world.traffic(way.at(0, (lane - (lanes - 1) / 2) * 3.4), plot.length_m, 1, gap, heavy=0.3)
-    world.reserve(middle.box(plot.length_m, 2 * apart))
+    world.ground.reserve(middle, plot.length_m, 2 * apart)
     world.trees(
         plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(200, 2000)
     )
@@ -105,7 +106,7 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
     for road in roads:
         gap = 12.0 if density == "dense" else 45.0
         world.traffic(road.at(8, 0), reach, 2, gap)
-        world.reserve(road.box(reach, 12))
+        world.ground.reserve(road, reach, 12)
     for _ in range(12):
         spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
         world.building(spot, rng.uniform(10, 28), rng.uniform(8, 14), hall=world.chance(0.4))
@@ -174,12 +175,12 @@ def _courts(world: World, plot: Plot, density: str) -> None:
     for _ in range(8):
         u, v = rng.uniform(-0.45, 0.45, size=2) * (plot.length_m, plot.width_m)
         slab = plot.frame.at(float(u), float(v), math.pi / 2 * int(rng.integers(2)))
-        if not world.visible(slab) or not world.free(slab.box(*slab_m)):
+        if not world.visible(slab) or not world.ground.free(slab, *slab_m):
             continue
         world.canvas.polygon(slab.box(*slab_m), surround)
         for court in range(count):
             world.place(name, slab.at(0, (court - (count - 1) / 2) * pitch), (length, width), 0.3, colour)
-        world.reserve(slab.box(*slab_m))
+        world.ground.reserve(slab, *slab_m)
         return
 
 

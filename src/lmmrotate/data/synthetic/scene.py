@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lmmrotate.data.catalog import dataset_spec
 from lmmrotate.data.records import ImageRecord
-from lmmrotate.data.synthetic.canvas import Camera, Canvas, Sun
+from lmmrotate.data.synthetic.canvas import BlankCanvas, Camera, Canvas, Sun
 from lmmrotate.data.synthetic.layout import furnish
 from lmmrotate.data.synthetic.world import World
 from lmmrotate.errors import ConfigError
@@ -91,20 +91,31 @@ def render_scene(
         have an axis-aligned square. No two overlap. Objects of which less than 70 % lies in the picture
         have difficulty 2.
     """
+    world = _world(spec, seed, index, Canvas)
+    pixels = world.canvas.develop(_camera(world.canvas.rng))
+    return pixels, world.record(image_name(index, split))
+
+
+def describe_scene(spec: SceneSpec, seed: int, index: int, *, split: str = "train") -> ImageRecord:
+    """The record that ``render_scene`` gives, without the picture."""
+    return _world(spec, seed, index, BlankCanvas).record(image_name(index, split))
+
+
+def _world(spec: SceneSpec, seed: int, index: int, canvas_type: type[Canvas]) -> World:
     if seed < 0 or index < 0:
         raise ConfigError(f"synthetic: seed and index must be at least 0, got {seed} and {index}")
-    rng = np.random.default_rng([seed, index])
+    # What stands where and how it is drawn take their numbers from different streams: a new texture
+    # moves no object.
+    rng, paint = np.random.default_rng([seed, index, 0]), np.random.default_rng([seed, index, 1])
     gsd_m = rng.uniform(*spec.gsd_range_m)
     sun = Sun(
         direction_rad=rng.uniform(0, 2 * math.pi),
         length_per_m=rng.uniform(0.25, 1.1),
         strength=rng.uniform(0.35, 0.62),
     )
-    canvas = Canvas(spec.width_px, spec.height_px, gsd_m, sun, rng)
-    world = World(canvas, spec.classes, rng)
+    world = World(canvas_type(spec.width_px, spec.height_px, gsd_m, sun, paint), spec.classes, rng)
     furnish(world, spec.density)
-    canvas.cast_shadows()
-    return canvas.develop(_camera(rng)), world.record(image_name(index, split))
+    return world
 
 
 def _camera(rng: np.random.Generator) -> Camera:
@@ -114,7 +125,8 @@ def _camera(rng: np.random.Generator) -> Camera:
     return Camera(
         cast=(exposure * (1 + warm), exposure, exposure * (1 - warm)),
         haze=(haze * 0.96, haze, haze * 1.05),
-        contrast=1 - rng.beta(1.2, 7),
+        contrast=1 - rng.beta(1.2, 8),
+        saturation=rng.uniform(0.6, 1.0),
         blur_px=rng.uniform(0.3, 0.75),
         noise=rng.uniform(1.0, 5.5),
     )

@@ -58,7 +58,7 @@ def _homestead(
     if world.chance(pools):
         pool = yard.at(rng.uniform(-3, 3), depth_m - rng.uniform(5, 7), rng.choice([0, math.pi / 2]))
         size = KINDS["pool"].size(rng)
-        if "swimming-pool" in world.classes and world.free(pool.box(size[0] + 3, size[1] + 3)):
+        if "swimming-pool" in world.classes and world.ground.free(pool, size[0] + 3, size[1] + 3):
             world.canvas.polygon(pool.box(size[0] + 2.4, size[1] + 2.4), (190, 178, 160))
             world.place("pool", pool, size)
     elif world.chance(0.3):

@@ -38,7 +38,7 @@ def sea(world: World, plot: Plot, density: str) -> None:
         u = rng.uniform(-0.45, 0.45) * water.length_m
         v = rng.uniform(-0.5, 0.5) * max(water.width_m - size[1] - 8, 1)
         spot = water.frame.at(u, v, rng.uniform(0, 2 * math.pi))
-        if not world.free(spot.box(size[0] + 4, size[1] + 4)) or not world.visible(spot):
+        if not world.ground.free(spot, size[0] + 4, size[1] + 4) or not world.visible(spot):
             continue
         if not _afloat(water, spot, size):
             continue
@@ -137,8 +137,8 @@ def _pier(
 def _plain_pier(world: World, pier: Frame, length_m: float, width_m: float, colour: Colour) -> None:
     """A pier that is no object, where harbors are not among the wanted classes."""
     if "harbor" not in world.classes:
+        world.ground.reserve(pier, length_m, width_m)
         quad = pier.box(length_m, width_m)
-        world.reserve(quad)
         world.canvas.raise_up(quad, 1.4, lambda: world.canvas.polygon(quad, colour))
 
 
@@ -238,7 +238,7 @@ def river(world: World, plot: Plot, density: str) -> None:
         for side in (-1, 1):
             way = cross.at(side * (length / 2 + reach / 2 + 2), 0)
             world.traffic(way, reach, lanes, 40.0)
-            world.reserve(way.box(reach, deck[1]))
+            world.ground.reserve(way, reach, deck[1])
     for _ in range(int(rng.integers(0, 6))):
         boat = middle.at(
             rng.uniform(-0.5, 0.5) * plot.length_m, rng.uniform(-0.3, 0.3) * width, rng.normal(0, 0.2)

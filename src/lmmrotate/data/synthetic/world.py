@@ -11,6 +11,7 @@ from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.canvas import Canvas, Colour, Frame, Points
 from lmmrotate.data.synthetic.grounds import CONTAINER_COLOURS, draw_dashes, shade
 from lmmrotate.data.synthetic.objects import KINDS, Kind
+from lmmrotate.data.synthetic.occupancy import Occupancy
 from lmmrotate.geometry.quads import Quads, as_quads, inside_fraction
 
 CUT = 2
@@ -18,7 +19,8 @@ CUT = 2
 WHOLE = 0.7
 
 _ROOFS: tuple[Colour, ...] = (
-    (150, 96, 76), (128, 84, 70), (112, 108, 104), (92, 90, 92), (138, 126, 112), (170, 164, 154), (104, 92, 84),
+    (150, 96, 76), (128, 84, 70), (112, 108, 104), (92, 90, 92), (138, 126, 112),
+    (170, 164, 154), (104, 92, 84),
 )  # fmt: skip
 _HALLS: tuple[Colour, ...] = (
     (196, 196, 192), (170, 172, 172), (140, 146, 152), (214, 212, 206), (126, 136, 146), (164, 148, 132),
@@ -34,10 +36,7 @@ class World:
         self.classes = frozenset(classes)
         self.labels: list[str] = []
         self._quads: list[Points] = []
-        # Everything that takes room, objects or not: corners, centre and radius of each, grown by doubling.
-        self._taken = np.empty((64, 4, 2))
-        self._rounds = np.empty((64, 3))
-        self._count = 0
+        self.ground = Occupancy()
 
     @property
     def size_m(self) -> tuple[float, float]:
@@ -70,35 +69,6 @@ class World:
         """Whether the origin of the frame lies in the picture."""
         return 0 <= frame.x_px < self.canvas.width_px and 0 <= frame.y_px < self.canvas.height_px
 
-    def free(self, quad_px: Points) -> bool:
-        """Whether a rectangle (4, 2) overlaps nothing that stands already."""
-        centre, radius = (quad_px[0] + quad_px[2]) / 2, math.dist(quad_px[0], quad_px[2]) / 2
-        x, y, reach = self._rounds[: self._count].T
-        near = np.flatnonzero((x - centre[0]) ** 2 + (y - centre[1]) ** 2 < (reach + radius) ** 2)
-        if not len(near):
-            return True
-        # Two convex shapes are apart if a side of one of them separates them.
-        quads = self._taken[near]  # (N, 4, 2)
-        sides = quad_px[1:3] - quad_px[:2]
-        mine, theirs = quad_px @ sides.T, quads @ sides.T  # (4, 2) and (N, 4, 2): along either side
-        hit = (theirs.min(axis=1) < mine.max(axis=0)) & (theirs.max(axis=1) > mine.min(axis=0))
-        quads = quads[hit.all(axis=1)]
-        if not len(quads):
-            return True
-        axes = quads[:, 1:3] - quads[:, :2]  # (N, 2, 2)
-        theirs, mine = quads @ axes.transpose(0, 2, 1), quad_px @ axes.transpose(0, 2, 1)  # (N, 4, 2)
-        hit = (theirs.min(axis=1) < mine.max(axis=1)) & (theirs.max(axis=1) > mine.min(axis=1))
-        return not hit.all(axis=1).any()
-
-    def reserve(self, quad_px: Points) -> None:
-        """Take the ground of a rectangle (4, 2)."""
-        if self._count == len(self._taken):
-            self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
-            self._rounds = np.concatenate([self._rounds, np.empty_like(self._rounds)])
-        self._taken[self._count] = quad_px
-        self._rounds[self._count] = (*(quad_px[0] + quad_px[2]) / 2, math.dist(quad_px[0], quad_px[2]) / 2)
-        self._count += 1
-
     def place(
         self,
         name: str,
@@ -116,10 +86,10 @@ class World:
             return False
         length, width = size_m or kind.size(self.rng)
         room = frame if not kind.round else Frame(frame.x_px, frame.y_px, 0.0, frame.px_per_m)
-        if not self.free(room.box(length + 2 * margin_m, width + 2 * margin_m)):
+        if not self.ground.free(room, length + 2 * margin_m, width + 2 * margin_m):
             return False
         quad = room.box(length, width)
-        self.reserve(room.box(length + margin_m, width + margin_m))
+        self.ground.reserve(room, length + margin_m, width + margin_m)
         self._quads.append(quad)
         self.labels.append(kind.label)
         self._draw(kind, frame, length, width, colour or self.pick(kind.colours))
@@ -152,10 +122,10 @@ class World:
 
     def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
         """A house with a ridge, or a flat hall with skylights; False if there is no room."""
-        quad = frame.box(length_m, width_m)
-        if not self.free(quad):
+        if not self.ground.free(frame, length_m, width_m):
             return False
-        self.reserve(quad)
+        self.ground.reserve(frame, length_m, width_m)
+        quad = frame.box(length_m, width_m)
         colour = self.pick(_HALLS if hall else _ROOFS)
         canvas, sun = self.canvas, self.canvas.sun.direction_rad
         lit = 1 - 0.16 * math.cos(frame.angle_rad + math.pi / 2 - sun)
@@ -188,36 +158,12 @@ class World:
         canvas.raise_up(quad, self.rng.uniform(7, 12) if hall else self.rng.uniform(4, 7), draw)
         return True
 
-    def tree(self, frame: Frame, radius_m: float) -> bool:
-        """A crown of a few lit lumps."""
-        quad = frame.box(1.7 * radius_m, 1.7 * radius_m)
-        reach = radius_m / self.canvas.gsd_m + 2
-        x, y = frame.x_px, frame.y_px
-        if not (-reach < x < self.canvas.width_px + reach and -reach < y < self.canvas.height_px + reach):
-            return False
-        if not self.free(quad):
-            return False
-        colour = self.pick(_LEAVES)
-        light = -self.canvas.sun.offset_px(1.0, 1.0) / max(self.canvas.sun.length_per_m, 1e-6) * radius_m
-        lumps = self.rng.normal(0, 0.33 * radius_m, size=(4, 2)) + 0.25 * light
-        radii = self.rng.uniform(0.3, 0.5, size=4) * radius_m
-        canvas = self.canvas
-        flat = canvas.frame(x, y)
-
-        def draw() -> None:
-            canvas.disc(flat, 0.8 * radius_m, shade(colour, 0.78))
-            for (u, v), r, bright in zip(lumps.tolist(), radii.tolist(), (0.92, 1.0, 1.1, 1.22), strict=True):
-                canvas.disc(flat.at(u, v), r, shade(colour, bright))
-
-        canvas.raise_up(flat.box(1.5 * radius_m, 1.5 * radius_m), 1.1 * radius_m, draw)
-        return True
-
     def container(self, frame: Frame, length_m: float = 12.2) -> bool:
         """A freight container."""
-        quad = frame.box(length_m, 2.5)
-        if not self.free(quad):
+        if not self.ground.free(frame, length_m, 2.5):
             return False
-        self.reserve(quad)
+        self.ground.reserve(frame, length_m, 2.5)
+        quad = frame.box(length_m, 2.5)
         colour = self.pick(CONTAINER_COLOURS)
         ribs = np.linspace(-0.45, 0.45, 5) * length_m
 
@@ -267,7 +213,13 @@ class World:
         count: float,
         radius_m: tuple[float, float] = (1.8, 4.2),
     ) -> None:
-        """About ``count`` trees in a rectangle."""
-        for _ in range(int(self.rng.poisson(count))):
-            u, v = self.rng.uniform(-0.5, 0.5, size=2) * (length_m, width_m)
-            self.tree(frame.at(u, v), self.rng.uniform(*radius_m))
+        """About ``count`` trees where there is room in a rectangle."""
+        canvas, n = self.canvas, int(self.rng.poisson(count))
+        centres = frame.points(self.rng.uniform(-0.5, 0.5, size=(n, 2)) * (length_m, width_m))
+        radii = self.rng.uniform(*radius_m, size=n) / canvas.gsd_m
+        reach = radii[:, None] + 2
+        size = (canvas.width_px, canvas.height_px)
+        seen = np.flatnonzero(((centres > -reach) & (centres < size + reach)).all(axis=1))
+        seen = seen[self.ground.free_discs(centres[seen], 0.9 * radii[seen])]
+        if len(seen):
+            canvas.crowns(centres[seen], radii[seen], [self.pick(_LEAVES) for _ in seen])
