@@ -11,7 +11,7 @@ from lmmrotate.models.loading import load_family
 TOKENS = [*(f"<loc_{i}>" for i in range(1000)), "<sep>"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., Florence2Family]:
     """Makes a tiny model with random weights for 64 px images."""
 
@@ -25,7 +25,7 @@ def tiny() -> Callable[..., Florence2Family]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
     rng = np.random.default_rng(0)
     return [

@@ -34,6 +34,14 @@ def memorise(family: Florence2Family, pictures: list[Image.Image], steps: int = 
     return float(loss.detach())
 
 
+@pytest.fixture(scope="module")
+def memorised(tiny: Build, pictures: list[Image.Image]) -> Florence2Family:
+    """A model that writes ANSWERS; tests only read from it."""
+    family = tiny()
+    assert memorise(family, pictures) < 0.1
+    return family
+
+
 def test_labels_hold_the_answer_and_nothing_else(tiny: Build, pictures: list[Image.Image]) -> None:
     family = tiny()
     batch = family.training_batch(pictures, ANSWERS)
@@ -52,10 +60,10 @@ def test_names_prompt_and_coordinates_are_single_tokens(tiny: Build) -> None:
     assert len(family._prompt_ids) == 1 + 16 + 3
 
 
-def test_memorised_answers_come_back_with_probabilities(tiny: Build, pictures: list[Image.Image]) -> None:
-    family = tiny()
-    assert memorise(family, pictures) < 0.1
-    answers = family.generate(pictures)
+def test_memorised_answers_come_back_with_probabilities(
+    memorised: Florence2Family, pictures: list[Image.Image]
+) -> None:
+    answers = memorised.generate(pictures)
     assert [a.text for a in answers] == ANSWERS
     for answer in answers:
         assert len(answer.token_ids) == len(answer.token_ends) == len(answer.log_probs)
@@ -68,29 +76,27 @@ def test_memorised_answers_come_back_with_probabilities(tiny: Build, pictures: l
     assert first.text[: first.token_ends[1]] == "ship"
     assert first.text[first.token_ends[1] : first.token_ends[2]] == "<loc_7>"
 
-    alone = family.generate(pictures[:1])[0]
+    alone = memorised.generate(pictures[:1])[0]
     np.testing.assert_allclose(alone.log_probs, first.log_probs, atol=1e-5)
-    assert [a.text for a in family.generate(pictures, num_beams=3)] == ANSWERS
+    assert [a.text for a in memorised.generate(pictures, num_beams=3)] == ANSWERS
 
 
-def test_log_probabilities_are_those_of_the_decoding_steps(tiny: Build, pictures: list[Image.Image]) -> None:
-    family = tiny()
-    memorise(family, pictures, steps=20)
-    batch = {k: v for k, v in family.training_batch(pictures, ANSWERS).items() if k != "labels"}
-    stepwise = family.model.generate(
+def test_log_probabilities_are_those_of_the_decoding_steps(
+    memorised: Florence2Family, pictures: list[Image.Image]
+) -> None:
+    batch = {k: v for k, v in memorised.training_batch(pictures, ANSWERS).items() if k != "labels"}
+    stepwise = memorised.model.generate(
         **batch, max_new_tokens=12, do_sample=False, output_scores=True, return_dict_in_generate=True
     )
-    expected = family.model.compute_transition_scores(
+    expected = memorised.model.compute_transition_scores(
         stepwise.sequences, stepwise.scores, normalize_logits=True
     )
-    for answer, row in zip(family.generate(pictures, max_new_tokens=12), expected, strict=True):
+    for answer, row in zip(memorised.generate(pictures, max_new_tokens=12), expected, strict=True):
         np.testing.assert_allclose(answer.log_probs, row[: len(answer.log_probs)], atol=1e-4)
 
 
-def test_limit_is_reported(tiny: Build, pictures: list[Image.Image]) -> None:
-    family = tiny()
-    memorise(family, pictures)
-    short = family.generate(pictures, max_new_tokens=5)
+def test_limit_is_reported(memorised: Florence2Family, pictures: list[Image.Image]) -> None:
+    short = memorised.generate(pictures, max_new_tokens=5)
     assert short[0].truncated
     assert len(short[0].token_ids) == 5
 
