@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from lmmrotate.evaluation.matching import Bools, Floats, Outcome
+from lmmrotate.evaluation.matching import Bools, Floats, Ints, Outcome
 
 _STEPS = np.arange(11)
+# 0.3, 0.6 and 0.7 come out a hair too large: 0.30000000000000004. The published code compares with these.
+_ROUNDED_STEPS = np.arange(0, 1 + 1e-3, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,44 +18,45 @@ class Curve:
     """Precision and recall after each counted detection, from the best score down."""
 
     recall: Floats
+    """(D,)"""
     precision: Floats
-    found: npt.NDArray[np.int64]
-    """Objects found so far: recall as an exact fraction of ``objects``."""
+    """(D,)"""
+    found: Ints
+    """(D,) objects found so far: recall as an exact fraction of ``objects``."""
     objects: int
 
 
 def curve_of(outcome: Outcome, score: Floats, rows: Bools, objects: int) -> Curve:
-    """The curve of one class.
+    """The curve of one class; equal scores rank in the order of the rows.
 
     Args:
+        score: (D,) of all detections.
         rows: (D,) which detections are of this class.
         objects: how many objects of the class count; 0 gives recall 0 everywhere.
     """
     counted = np.flatnonzero(rows & (outcome.true | outcome.false))
     ranked = counted[np.argsort(-score[counted], kind="stable")]
     found = np.cumsum(outcome.true[ranked], dtype=np.int64)
-    wrong = np.cumsum(outcome.false[ranked])
-    return Curve(found / max(objects, 1), found / np.maximum(found + wrong, 1), found, objects)
+    place = np.arange(1, len(ranked) + 1)
+    return Curve(found / max(objects, 1), found / place, found, objects)
 
 
 def ap_11(curve: Curve, *, rounded_steps: bool = False) -> float:
     """VOC 2007's 11-point AP: mean of the best precision at recall >= 0, 0.1, …, 1; NaN without objects.
 
-    The VOC devkit (and mmrotate after it) compares recall with ``arange(0, 1, 0.1)``, whose 0.3, 0.6 and
-    0.7 are a hair too large, so that a recall of exactly 3 in 10 misses its step; by default recalls are
-    compared as the exact fractions they are.
+    Recalls are compared as the exact fractions they are, so that 3 objects in 10 reach the step 0.3.
 
     Args:
-        rounded_steps: compare as the devkit does.
+        rounded_steps: compare with ``arange(0, 1, 0.1)`` in floating point, as mmrotate (and the Python
+            versions of VOC's and DOTA's devkits) do: 3 in 10 fail to reach 0.30000000000000004.
     """
     if not curve.objects:
         return float("nan")
-    reached = (
-        curve.recall[None] >= np.arange(0, 1 + 1e-3, 0.1)[:, None]
-        if rounded_steps
-        else curve.found[None] * 10 >= _STEPS[:, None] * curve.objects
-    )
-    return float(np.where(reached, curve.precision[None], 0.0).max(axis=1, initial=0.0).mean())
+    if rounded_steps:
+        reached = curve.recall >= _ROUNDED_STEPS[:, None]
+    else:
+        reached = curve.found * 10 >= _STEPS[:, None] * curve.objects
+    return float(np.where(reached, curve.precision, 0.0).max(axis=1, initial=0.0).mean())
 
 
 def ap_area(curve: Curve) -> float:
