@@ -137,6 +137,17 @@ class Canvas:
         cv2.fillPoly(mask, [_fixed(points_px - (left, top))], 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(fine, mask, target)
 
+    def tint(self, points_px: Points, factor: float) -> None:
+        """Make the ground within a polygon (N, 2) darker (below 1) or brighter."""
+        s = SUPERSAMPLE
+        left, top = np.maximum(points_px.min(axis=0) * s, 0).astype(int).tolist()
+        right, bottom = np.ceil(points_px.max(axis=0) * s).astype(int).tolist()
+        target = self.pixels[top:bottom, left:right] if right > left and bottom > top else self.pixels[:0]
+        if target.size:
+            mask = np.zeros(target.shape[:2], dtype=np.uint8)
+            cv2.fillPoly(mask, [_fixed(points_px - np.array([left, top]) / s)], 255, cv2.LINE_8, _SHIFT)
+            cv2.copyTo(cv2.convertScaleAbs(target, alpha=factor), mask, target)
+
     def raise_up(
         self, outline_px: Points, height_m: float, draw: Callable[[], None], convex: bool = True
     ) -> None:
@@ -219,6 +230,7 @@ class BlankCanvas(Canvas):
     def convex(self, *_: Any, **__: Any) -> None: ...
     def lines(self, *_: Any, **__: Any) -> None: ...
     def disc(self, *_: Any, **__: Any) -> None: ...
+    def tint(self, *_: Any, **__: Any) -> None: ...
     def cover(self, *_: Any, **__: Any) -> None: ...
     def raise_up(self, *_: Any, **__: Any) -> None: ...
     def crowns(self, *_: Any, **__: Any) -> None: ...

@@ -42,7 +42,7 @@ def arc(frame: Frame, radius_m: float, start_rad: float, stop_rad: float, count:
 
 def _line_frame(canvas: Canvas, frame: Frame, length_m: float, width_m: float, line_m: float = 0.12) -> None:
     """The outer line of a field. Its middle lies half a line inside, so the paint ends at the box."""
-    inset = max(line_m, 0.5 * canvas.gsd_m)
+    inset = line_m + canvas.gsd_m
     canvas.lines(frame.box(length_m - inset, width_m - inset), LINE, line_m, closed=True)
 
 
@@ -93,7 +93,7 @@ def draw_bridge(canvas: Canvas, frame: Frame, length_m: float, width_m: float, c
     """A deck with two parapets and lanes."""
     canvas.polygon(frame.box(length_m, width_m), shade(colour, 1.12))
     canvas.polygon(frame.box(length_m, width_m - 1.6), shade(colour, 0.72))
-    draw_dashes(canvas, frame, length_m, max(1, round((width_m - 2) / 7.0)))
+    draw_dashes(canvas, frame, length_m - 1.0, max(1, round((width_m - 2) / 7.0)))
 
 
 def draw_dashes(canvas: Canvas, frame: Frame, length_m: float, roads: int, colour: Colour = LINE) -> None:
@@ -114,7 +114,7 @@ def draw_tennis(canvas: Canvas, frame: Frame, length_m: float, width_m: float, c
     """The court within its outer lines; its surroundings belong to the scene."""
     canvas.polygon(frame.box(length_m, width_m), colour)
     _line_frame(canvas, frame, length_m, width_m)
-    u, v, service = length_m / 2, width_m * 0.375, 6.4
+    u, v, service = length_m / 2 - 0.2, width_m * 0.375, 6.4
     for a, b in (
         ((-u, -v), (u, -v)),
         ((-u, v), (u, v)),
@@ -123,7 +123,8 @@ def draw_tennis(canvas: Canvas, frame: Frame, length_m: float, width_m: float, c
         ((-service, 0), (service, 0)),
     ):
         canvas.lines(frame.points([a, b]), LINE, 0.12)
-    canvas.lines(frame.points([(0, -width_m / 2), (0, width_m / 2)]), (48, 50, 50), 0.2)
+    v = width_m / 2 - 0.3
+    canvas.lines(frame.points([(0, -v), (0, v)]), (48, 50, 50), 0.2)
 
 
 def draw_basketball(canvas: Canvas, frame: Frame, length_m: float, width_m: float, colour: Colour) -> None:
@@ -131,13 +132,14 @@ def draw_basketball(canvas: Canvas, frame: Frame, length_m: float, width_m: floa
     canvas.polygon(frame.box(length_m, width_m), colour)
     paint = shade(colour, 0.78)
     for side in (-1, 1):
-        key = frame.at(side * (length_m / 2 - 2.9), 0)
+        key = frame.at(side * (length_m / 2 - 3.1), 0)
         canvas.polygon(key.box(5.8, 4.9), paint)
         canvas.lines(key.box(5.8, 4.9), LINE, 0.1, closed=True)
         hoop = frame.at(side * (length_m / 2 - 1.6), 0, 0 if side < 0 else math.pi)
         canvas.lines(arc(hoop, min(6.7, width_m * 0.46), -1.45, 1.45), LINE, 0.1)
     canvas.disc(frame, 1.8, LINE, 0.1)
-    canvas.lines(frame.points([(0, -width_m / 2), (0, width_m / 2)]), LINE, 0.1)
+    v = width_m / 2 - 0.2
+    canvas.lines(frame.points([(0, -v), (0, v)]), LINE, 0.1)
     _line_frame(canvas, frame, length_m, width_m, 0.1)
 
 
@@ -145,7 +147,8 @@ def draw_soccer(canvas: Canvas, frame: Frame, length_m: float, width_m: float, c
     """A mown field with its lines."""
     canvas.cover("mown", frame.box(length_m, width_m), frame.angle_rad + math.pi / 2)
     _line_frame(canvas, frame, length_m, width_m, 0.3)
-    canvas.lines(frame.points([(0, -width_m / 2), (0, width_m / 2)]), LINE, 0.25)
+    v = width_m / 2 - 0.4
+    canvas.lines(frame.points([(0, -v), (0, v)]), LINE, 0.25)
     canvas.disc(frame, 9.15, LINE, 0.25)
     for side in (-1, 1):
         for depth, across in ((16.5, 40.3), (5.5, 18.3)):

@@ -129,7 +129,7 @@ def sports(world: World, plot: Plot, density: str) -> None:
             name = choice(world, *fields)
             size = KINDS[name].size(rng)
             turn = (0.0, math.pi / 2, math.pi)[int(rng.integers(3))]
-            if _fit(world, plot, name, size, turn, 3.0):
+            if _fit(world, plot, name, size, turn, 3.0, whole=0.75):
                 break
     for _ in range(int(rng.integers(2, 5))):
         _courts(world, plot, density)
@@ -142,14 +142,23 @@ def sports(world: World, plot: Plot, density: str) -> None:
 
 
 def _fit(
-    world: World, plot: Plot, name: str, size_m: tuple[float, float], turn_rad: float, margin_m: float
+    world: World,
+    plot: Plot,
+    name: str,
+    size_m: tuple[float, float],
+    turn_rad: float,
+    margin_m: float,
+    whole: float = 1.0,
 ) -> bool:
-    """Place a large object wholly inside the picture, if a few random spots allow it."""
+    """Place a large object inside the picture, if a few random spots allow it.
+
+    ``whole`` is the part of its length and width that must be inside.
+    """
     picture = (world.canvas.width_px, world.canvas.height_px)
     for _ in range(10):
         u, v = world.rng.uniform(-0.35, 0.35, size=2) * (plot.length_m, plot.width_m)
         frame = plot.frame.at(float(u), float(v), turn_rad)
-        box = frame.box(*size_m)
+        box = frame.box(size_m[0] * whole, size_m[1] * whole)
         if (box < 0).any() or (box > picture).any():
             continue
         if world.place(name, frame, size_m, margin_m):

@@ -44,7 +44,10 @@ class SceneSpec:
                 raise ConfigError(
                     f"synthetic: {name} must be from {MIN_SIZE_PX} to {MAX_SIZE_PX}, got {size}"
                 )
-        low, high = self.gsd_range_m
+        try:
+            low, high = self.gsd_range_m
+        except (TypeError, ValueError):
+            low, high = 0.0, 0.0  # refused below
         if not MIN_GSD_M <= low <= high <= MAX_GSD_M:
             raise ConfigError(
                 f"synthetic: gsd_m must be a number or a range (low, high) from {MIN_GSD_M} to {MAX_GSD_M} "

@@ -77,6 +77,7 @@ def car_park(world: World, plot: Plot, density: str) -> None:
             world.building(hall.at(u, 0), rng.uniform(30, 42), shop - rng.uniform(2, 8), hall=True)
     lot = plot.part(0, shop / 2 + 4, length * rng.uniform(0.85, 1), width - shop - 8)
     world.canvas.cover("asphalt", lot.box, lot.frame.angle_rad)
+    world.wear(lot.frame, lot.length_m, lot.width_m, 14)
     heavy = world.chance(0.12) and bool(world.classes & {"large-vehicle"})
     stall = (12.5, 3.6) if heavy else (rng.uniform(5.0, 5.4), rng.uniform(2.5, 2.8))
     module = 2 * stall[0] + (14.0 if heavy else rng.uniform(6.0, 7.5))
@@ -117,6 +118,8 @@ def _stalls(
     local = np.clip(taken + 0.3 * np.sin(np.arange(count) * rng.uniform(0.05, 0.3) + rng.uniform(0, 6)), 0, 1)
     places = np.flatnonzero(rng.random(count) < (local if taken < 0.85 else taken))
     for place in places.tolist():
+        if not world.visible(row.at((u[place] + u[place + 1]) / 2, 0)):
+            continue
         name = world.vehicle(1.0) if heavy else world.vehicle(0.0)
         size = KINDS[name].size(rng)
         scale = min(1.0, (depth + 0.6) / size[0])
@@ -129,6 +132,7 @@ def depot(world: World, plot: Plot, density: str) -> None:
     """Warehouses with trucks at their docks, rows of trailers, stacks of containers."""
     rng = world.rng
     world.canvas.cover(choice(world, "concrete", "asphalt", "asphalt"), plot.box, plot.frame.angle_rad)
+    world.wear(plot.frame, plot.length_m, plot.width_m, 14)
     v = -plot.width_m / 2 + rng.uniform(0, 12)
     while v < plot.width_m / 2:
         what = choice(world, "hall", "trucks", "containers", "trucks" if density == "dense" else "hall")
@@ -176,15 +180,15 @@ def airfield(world: World, plot: Plot, density: str) -> None:
     world.canvas.cover(choice(world, "grass", "lawn", "soil"), plot.box, plot.frame.angle_rad)
     length, width = plot.length_m, plot.width_m
     room = min(plot.clear_m)
-    small = room < 90 or world.chance(0.35)
+    small = room < 75 or world.chance(0.25)
     kind = "light-plane" if small else ("airliner" if room > 150 and world.chance(0.3) else "jet")
     low, high = KINDS[kind].length_m
     size = rng.uniform(low, min(high, max(low, 0.45 * room)))
     span = size * KINDS[kind].aspect[1]
     v = -width / 2 + 4.0
-    world.canvas.cover(
-        "concrete", plot.frame.at(0, -0.12 * width).box(length, 0.76 * width), plot.frame.angle_rad
-    )
+    apron = plot.frame.at(0, -0.12 * width)
+    world.canvas.cover("concrete", apron.box(length, 0.76 * width), apron.angle_rad)
+    world.wear(apron, length, 0.7 * width, 14)
     for u in np.arange(-length / 2 + 25, length / 2 - 10, rng.uniform(55, 90)).tolist():
         world.building(plot.frame.at(u, v + 8), rng.uniform(30, 50), rng.uniform(12, 20), hall=True)
     v += 24

@@ -120,6 +120,14 @@ class World:
 
     # Clutter: things that are no objects.
 
+    def wear(self, frame: Frame, length_m: float, width_m: float, count: int = 8) -> None:
+        """Repaired patches, stains and wheel tracks on a rectangle of ground."""
+        for _ in range(int(self.rng.poisson(count))):
+            u, v = self.rng.uniform(-0.5, 0.5, size=2).tolist()
+            spot = frame.at(u * length_m, v * width_m, float(self.rng.choice([0, math.pi / 2])))
+            long, wide = self.rng.gamma(2.0, 6.0), self.rng.gamma(2.0, 1.2)
+            self.canvas.tint(spot.box(long, wide), self.rng.uniform(0.84, 1.1))
+
     def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
         """A house with a ridge, or a flat hall with skylights; False if there is no room."""
         if not self.ground.free(frame, length_m, width_m):
