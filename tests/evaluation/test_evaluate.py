@@ -667,3 +667,13 @@ def test_evaluating_quads_is_evaluating_their_rectangles(seed: int) -> None:
     expected = evaluate(manifest_of(bent), predictions_of(found))
     result = evaluate(manifest_of(straight), predictions_of(answers))
     assert numbers(result) == pytest.approx(numbers(expected), abs=1e-12, nan_ok=True)
+
+
+def test_detections_below_the_threshold_leave_the_published_f1_alone() -> None:
+    """The published class count is guessed from objects; only detections that count can overturn it."""
+    right: Found = ("plane", box(0), 0.9)
+    with_faint = one(
+        [("plane", box(0), 0)], [right, ("tank", box(FAR), 0.1)], protocol="lmmrotate", score_threshold=0.5
+    )
+    alone = one([("plane", box(0), 0)], [right], protocol="lmmrotate", score_threshold=0.5)
+    assert with_faint.mf1 == alone.mf1 == 0.5

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TILE_PX = 128
 TRAIN_TILES = 48
 HELD_OUT_TILES = 48
-DEFAULT_STEPS = 900
+DEFAULT_STEPS = 500
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -150,18 +150,22 @@ def _published_mf1(
     score_threshold: float,
     pairs: Overlaps,
 ) -> float:
-    """With the published guess of the number of classes, or ``class_count`` where the guess would fail."""
-    count = guessed_class_count(truths)
-    if detections.label.max(initial=-1) > count:
-        count = class_count
-    return published_f1(
-        detections,
-        truths,
-        count,
-        iou_threshold=iou_threshold,
-        score_threshold=score_threshold,
-        pairs=pairs,
-    ).f1
+    """With the published guess of the number of classes; ``class_count`` where that ends in an IndexError."""
+
+    def f1(count: int) -> float:
+        return published_f1(
+            detections,
+            truths,
+            count,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pairs=pairs,
+        ).f1
+
+    try:
+        return f1(guessed_class_count(truths))
+    except IndexError:
+        return f1(class_count)
 
 
 def _mean(values: Iterable[float], of_none: float) -> float:
