@@ -15,6 +15,7 @@ from lmmrotate.data.manifest import read_manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.canvas import Canvas, Sun
 from lmmrotate.data.synthetic.dataset import stream_scenes, synthesise
+from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.objects import KINDS
 from lmmrotate.data.synthetic.scene import CLASSES, SceneSpec, describe_scene, render_scene
 from lmmrotate.errors import ConfigError
@@ -40,7 +41,7 @@ def test_box_is_the_drawn_extent(name: str, angle_rad: float) -> None:
     gsd_m = kind.length_m[1] / 300
     canvas = Canvas(420, 420, gsd_m, SUN, np.random.default_rng(1))
     canvas.pixels[:] = (255, 0, 255)  # a colour that nothing has
-    length, width = kind.size(np.random.default_rng(2))
+    length, width = kind.size(Dice(2, 0))
     frame = canvas.frame(211.3, 208.9, angle_rad)
     kind.draw(canvas, frame, length, width, kind.colours[0])
     y, x = np.nonzero((canvas.pixels != (255, 0, 255)).any(axis=2))
@@ -99,7 +100,7 @@ def test_quads_are_rectangles_in_or_on_the_edge(records: list[ImageRecord]) -> N
         assert (signed_areas(quads) > 0).all()  # clockwise on screen
         np.testing.assert_allclose(quads[:, 0] + quads[:, 2], quads[:, 1] + quads[:, 3], atol=1e-6)
         share = inside_fraction(quads, record.wh)
-        assert (share > 0.2).all()
+        assert (share > 0.1).all()
         assert record.difficult == tuple(np.where(share < 0.7, 2, 0).tolist())
 
 

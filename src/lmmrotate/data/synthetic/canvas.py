@@ -41,6 +41,13 @@ class Frame:
         points: Points = np.asarray(uv_m, dtype=np.float64) @ turn + (self.x_px, self.y_px)
         return points
 
+    def stretched(self, unit_points: Points, length_m: float, width_m: float) -> Points:
+        """Image positions (N, 2) of points in units of a length (u) and a width (v)."""
+        cos, sin = math.cos(self.angle_rad) * self.px_per_m, math.sin(self.angle_rad) * self.px_per_m
+        matrix = np.array([[cos * length_m, sin * length_m], [-sin * width_m, cos * width_m]])
+        points: Points = unit_points @ matrix + (self.x_px, self.y_px)
+        return points
+
     def at(self, u_m: float, v_m: float, turn_rad: float = 0.0) -> Frame:
         """The frame at a local position, turned."""
         cos, sin = math.cos(self.angle_rad) * self.px_per_m, math.sin(self.angle_rad) * self.px_per_m
@@ -149,14 +156,15 @@ class Canvas:
             cv2.copyTo(cv2.convertScaleAbs(target, alpha=factor), mask, target)
 
     def raise_up(
-        self, outline_px: Points, height_m: float, draw: Callable[[], None], convex: bool = True
+        self, outline_px: Points, height_m: float, draw: Callable[[], None], from_foot: bool = True
     ) -> None:
         """Let a thing stand on the ground: its shadow now, itself (``draw``) when all shadows are known.
 
-        The shadow of a convex outline (N, 2) reaches from its foot; others float (planes).
+        The shadow is the moved outline (N, 2); with ``from_foot`` (convex outlines only) it reaches from
+        the thing's foot.
         """
         tip = outline_px + self.sun.offset_px(height_m, 1 / self.gsd_m)
-        if convex:
+        if from_foot:
             swept = np.concatenate([outline_px, tip]).astype(np.float32)
             tip = np.asarray(cv2.convexHull(swept)[:, 0], dtype=np.float64)
         cv2.fillPoly(self._shadows, [_fixed(tip, 1)], 255, cv2.LINE_AA, _SHIFT)

@@ -15,7 +15,7 @@ from lmmrotate.data.synthetic.world import World
 def farmland(world: World, plot: Plot, density: str) -> None:
     """Fields with hedges, perhaps a track, a farmstead and silos."""
     rng = world.rng
-    cuts = np.sort(rng.uniform(-0.45, 0.45, size=int(rng.integers(0, 4)))) * plot.width_m
+    cuts = np.sort(rng.arrays.uniform(-0.45, 0.45, size=rng.integers(0, 4))) * plot.width_m
     edges = [-plot.width_m / 2, *cuts.tolist(), plot.width_m / 2]
     for low, high in pairwise(edges):
         part = plot.part(0, (low + high) / 2, plot.length_m, high - low)
@@ -30,7 +30,7 @@ def farmland(world: World, plot: Plot, density: str) -> None:
             world.canvas.cover("soil", line.box(plot.length_m, 4.0), line.angle_rad)
             world.traffic(line, plot.length_m, 1, 120.0, heavy=0.4)
     if world.chance(0.3):
-        yard = plot.frame.at(*(rng.uniform(-0.35, 0.35, size=2) * (plot.length_m, plot.width_m)).tolist())
+        yard = plot.spot(world, 0.7)
         world.canvas.cover("soil", yard.box(46, 34), yard.angle_rad)
         for u, v in ((-14, -9), (12, 8), (-10, 11)):
             world.building(yard.at(u, v), rng.uniform(14, 22), rng.uniform(8, 11), hall=world.chance(0.4))
@@ -47,15 +47,15 @@ def forest(world: World, plot: Plot, density: str) -> None:
     """A wood with clearings, perhaps a road."""
     rng = world.rng
     world.canvas.cover(choice(world, "forest", "forest", "scrub"), plot.box)
-    for _ in range(int(rng.integers(0, 3))):
-        spot = plot.frame.at(*(rng.uniform(-0.4, 0.4, size=2) * (plot.length_m, plot.width_m)).tolist())
+    for _ in range(rng.integers(0, 3)):
+        spot = plot.spot(world, 0.8)
         angles = np.linspace(0, 2 * math.pi, 19)[:-1]
-        radii = rng.uniform(0.6, 1.3, size=18) * rng.uniform(10, 35)
+        radii = rng.arrays.uniform(0.6, 1.3, size=18) * rng.uniform(10, 35)
         outline = np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
         world.canvas.cover(choice(world, "grass", "soil", "scrub"), spot.points(outline))
     if world.chance(0.5):
         road = plot.frame.at(0, rng.uniform(-0.3, 0.3) * plot.width_m, rng.normal(0, 0.1))
-        lanes = int(rng.integers(1, 3))
+        lanes = rng.integers(1, 3)
         world.road(road, 1.2 * plot.length_m, lanes, kerb=False)
         world.traffic(road, plot.length_m, lanes, 60.0)
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 900, (2.5, 4.5))
@@ -65,7 +65,7 @@ def highway(world: World, plot: Plot, density: str) -> None:
     """Two carriageways through open country, with a slip road."""
     rng = world.rng
     world.canvas.cover(choice(world, "grass", "scrub", "crop", "soil"), plot.box, plot.frame.angle_rad)
-    lanes = int(rng.integers(2, 5))
+    lanes = rng.integers(2, 5)
     apart = 3.4 * lanes + 1 + rng.uniform(3, 9)
     middle = plot.frame.at(0, rng.uniform(-0.2, 0.2) * plot.width_m)
     gap = rng.uniform(6, 16) if density == "dense" else rng.uniform(12, 60)
@@ -94,9 +94,9 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
     """A roundabout with its roads, some traffic and houses."""
     rng = world.rng
     world.canvas.cover(choice(world, "grass", "lawn", "paving"), plot.box, plot.frame.angle_rad)
-    middle = plot.frame.at(*(rng.uniform(-0.12, 0.12, size=2) * plot.clear_m).tolist())
+    middle = plot.frame.at(*rng.spot(0.24 * plot.clear_m[0], 0.24 * plot.clear_m[1]))
     diameter = rng.uniform(26, min(60.0, max(27.0, 0.4 * min(plot.clear_m))))
-    arms = int(rng.integers(3, 5))
+    arms = rng.integers(3, 5)
     reach = plot.length_m + plot.width_m
     turns = [2 * math.pi * (arm + rng.uniform(-0.08, 0.08)) / arms for arm in range(arms)]
     roads = [middle.at(0, 0, turn).at(reach / 2 + diameter / 2 - 3, 0) for turn in turns]
@@ -108,7 +108,7 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
         world.traffic(road.at(8, 0), reach, 2, gap)
         world.ground.reserve(road, reach, 12)
     for _ in range(12):
-        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        spot = plot.spot(world, 1.0)
         world.building(spot, rng.uniform(10, 28), rng.uniform(8, 14), hall=world.chance(0.4))
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 350)
 
@@ -121,22 +121,22 @@ def sports(world: World, plot: Plot, density: str) -> None:
         path = plot.frame.at(0, rng.uniform(-0.5, 0.5) * plot.width_m, rng.normal(0, 0.2))
         world.canvas.cover("paving", path.box(1.3 * plot.length_m, 3.0), path.angle_rad)
     fields = [name for name in ("track", "soccer", "baseball") if KINDS[name].label in world.classes]
-    wanted = int(rng.integers(0, 3)) if density != "dense" else 1
+    wanted = rng.integers(0, 3) if density != "dense" else 1
     for _ in range(wanted):
         for _ in range(6):
             if not fields:
                 break
             name = choice(world, *fields)
             size = KINDS[name].size(rng)
-            turn = (0.0, math.pi / 2, math.pi)[int(rng.integers(3))]
+            turn = (0.0, math.pi / 2, math.pi)[rng.integers(0, 3)]
             if _fit(world, plot, name, size, turn, 3.0, whole=0.75):
                 break
-    for _ in range(int(rng.integers(2, 5))):
+    for _ in range(rng.integers(2, 5)):
         _courts(world, plot, density)
     if world.chance(0.3):
         _fit(world, plot, "big-pool", KINDS["big-pool"].size(rng), 0.0, 3.0)
     for _ in range(3):
-        spot = plot.frame.at(*(rng.uniform(-0.4, 0.4, size=2) * (plot.length_m, plot.width_m)).tolist())
+        spot = plot.spot(world, 0.8)
         world.building(spot, rng.uniform(12, 26), rng.uniform(8, 14), hall=True)
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(150, 600))
 
@@ -156,8 +156,7 @@ def _fit(
     """
     picture = (world.canvas.width_px, world.canvas.height_px)
     for _ in range(10):
-        u, v = world.rng.uniform(-0.35, 0.35, size=2) * (plot.length_m, plot.width_m)
-        frame = plot.frame.at(float(u), float(v), turn_rad)
+        frame = plot.spot(world, 0.7, turn_rad)
         box = frame.box(size_m[0] * whole, size_m[1] * whole)
         if (box < 0).any() or (box > picture).any():
             continue
@@ -173,7 +172,7 @@ def _courts(world: World, plot: Plot, density: str) -> None:
     kind = KINDS[name]
     if kind.label not in world.classes:
         return
-    count = int(rng.integers(3, 8)) if density == "dense" else int(rng.integers(1, 5))
+    count = rng.integers(3, 8) if density == "dense" else rng.integers(1, 5)
     length, width = kind.size(rng)
     pitch = width + (5.5 if name == "tennis" else 4.0)
     while count > 1 and pitch * count > 0.9 * max(plot.clear_m):
@@ -182,8 +181,7 @@ def _courts(world: World, plot: Plot, density: str) -> None:
     colour = world.pick(kind.colours)
     surround = world.pick((*kind.colours, (152, 84, 66), (84, 116, 88)))
     for _ in range(8):
-        u, v = rng.uniform(-0.45, 0.45, size=2) * (plot.length_m, plot.width_m)
-        slab = plot.frame.at(float(u), float(v), math.pi / 2 * int(rng.integers(2)))
+        slab = plot.spot(world, 0.9, math.pi / 2 * rng.integers(0, 2))
         if not world.visible(slab) or not world.ground.free(slab, *slab_m):
             continue
         world.canvas.polygon(slab.box(*slab_m), surround)
@@ -229,7 +227,7 @@ def scatter_objects(world: World, plot: Plot, water: bool) -> None:
     fitting = fitting or [k.name for k in KINDS.values() if k.water == water and k.label in world.classes]
     if not fitting:
         return
-    kinds = [choice(world, *fitting) for _ in range(int(rng.integers(1, 4)))]
+    kinds = [choice(world, *fitting) for _ in range(rng.integers(1, 4))]
     for _ in range(int(rng.integers(0, math.floor(6 * max(squares, 0.17)) + 1))):
         name = choice(world, *kinds)
         low, high = KINDS[name].length_m

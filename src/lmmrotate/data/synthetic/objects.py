@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lmmrotate.data.synthetic import grounds, shapes
 from lmmrotate.data.synthetic.canvas import Colour, Frame, Points
+from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.grounds import Draw
 
 Colours = tuple[Colour, ...]
@@ -34,13 +35,18 @@ class Kind:
     outline: npt.NDArray[np.float64] = field(default_factory=lambda: shapes.BOX_OUTLINE)
     """(N, 2) unit coordinates: what casts the shadow."""
 
-    def size(self, rng: np.random.Generator) -> tuple[float, float]:
+    def size(self, rng: Dice) -> tuple[float, float]:
         """A length and a width in metres."""
         length = rng.uniform(*self.length_m)
         return length, length * rng.uniform(*self.aspect)
 
     def outline_px(self, frame: Frame, length_m: float, width_m: float) -> Points:
-        return frame.points(self.outline * (length_m, width_m))
+        return frame.stretched(self.outline, length_m, width_m)
+
+    @property
+    def shadow_from_foot(self) -> bool:
+        """Planes stand on thin legs, and low things cover the foot of their own shadow."""
+        return self.height_m >= 3.0 and self.label not in ("plane", "helicopter")
 
 
 _CARS: Colours = (

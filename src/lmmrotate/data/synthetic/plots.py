@@ -30,15 +30,19 @@ class Plot:
         """A smaller plot around a local position."""
         return Plot(self.frame.at(u_m, v_m), length_m, width_m, (length_m, width_m))
 
+    def spot(self, world: World, share: float = 1.0, turn_rad: float = 0.0) -> Frame:
+        """A random place in the inner ``share`` of the plot."""
+        return self.frame.at(*world.rng.spot(share * self.length_m, share * self.width_m), turn_rad)
+
 
 def choice(world: World, *names: str) -> str:
     """One of the names."""
-    return names[int(world.rng.integers(len(names)))]
+    return world.rng.choice(names)
 
 
 def crowd(world: World, density: str) -> float:
     """Share of places that are taken: a row of cars, a pier of boats."""
-    return float(world.rng.uniform(0.7, 0.97) if density == "dense" else world.rng.beta(2.0, 1.6))
+    return world.rng.uniform(0.7, 0.97) if density == "dense" else world.rng.betavariate(2.0, 1.6)
 
 
 def wavy(
@@ -46,10 +50,10 @@ def wavy(
 ) -> Points:
     """Ground on the right of the frame's u axis with an uneven edge, polygon (N, 2) in pixels."""
     count = max(4, math.ceil(length_m / size_m))
-    coarse = world.rng.normal(0, waves_m, size=count + 3)
+    coarse = world.rng.arrays.normal(0, waves_m, size=count + 3)
     u = np.linspace(-length_m / 2, length_m / 2, 4 * count)
     v = np.interp(np.linspace(1, count + 1, len(u)), np.arange(count + 3), coarse)
     v = np.convolve(np.pad(v, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
-    v += world.rng.normal(0, 0.04 * waves_m, size=len(u))
+    v += world.rng.arrays.normal(0, 0.04 * waves_m, size=len(u))
     shore = frame.points(np.stack([u, v], axis=1))
     return np.concatenate([shore, frame.points([(length_m / 2, depth_m), (-length_m / 2, depth_m)])])

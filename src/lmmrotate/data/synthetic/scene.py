@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lmmrotate.data.catalog import dataset_spec
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.canvas import BlankCanvas, Camera, Canvas, Sun
+from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.layout import furnish
 from lmmrotate.data.synthetic.world import World
 from lmmrotate.errors import ConfigError
@@ -109,7 +110,7 @@ def _world(spec: SceneSpec, seed: int, index: int, canvas_type: type[Canvas]) ->
         raise ConfigError(f"synthetic: seed and index must be at least 0, got {seed} and {index}")
     # What stands where and how it is drawn take their numbers from different streams: a new texture
     # moves no object.
-    rng, paint = np.random.default_rng([seed, index, 0]), np.random.default_rng([seed, index, 1])
+    rng, paint = Dice(seed, index), np.random.default_rng([seed, index, 1])
     gsd_m = rng.uniform(*spec.gsd_range_m)
     sun = Sun(
         direction_rad=rng.uniform(0, 2 * math.pi),

@@ -43,7 +43,7 @@ def stamp(*parts: Part) -> Draw:
             "deck": (150, 132, 106),
             "grey": (92, 94, 96),
         }
-        pixels = frame.points(points * (length_m, width_m))
+        pixels = frame.stretched(points, length_m, width_m)
         canvas.convex(pixels, [(start, stop, roles[role]) for start, stop, role in spans])
 
     return draw

@@ -20,7 +20,7 @@ def residential(world: World, plot: Plot, density: str) -> None:
     world.canvas.cover(choice(world, "lawn", "grass", "grass", "soil"), plot.box, plot.frame.angle_rad)
     depth, pace = rng.uniform(26, 34), rng.uniform(15, 22)
     house = (rng.uniform(10, 15), rng.uniform(8, 11))
-    pools, parked = rng.beta(1.2, 4), rng.uniform(0.1, 0.8)
+    pools, parked = rng.betavariate(1.2, 4), rng.uniform(0.1, 0.8)
     streets = max(1, round(plot.width_m / (2 * depth)))
     for street in range(streets):
         road = plot.frame.at(0, (street - (streets - 1) / 2) * 2 * depth + rng.uniform(-4, 4))
@@ -116,7 +116,7 @@ def _stalls(
     base = row.at(0, -side * depth / 2)
     world.canvas.lines(base.points([(u[0], 0), (u[-1], 0)]), marks, 0.12)
     local = np.clip(taken + 0.3 * np.sin(np.arange(count) * rng.uniform(0.05, 0.3) + rng.uniform(0, 6)), 0, 1)
-    places = np.flatnonzero(rng.random(count) < (local if taken < 0.85 else taken))
+    places = np.flatnonzero(rng.arrays.random(count) < (local if taken < 0.85 else taken))
     for place in places.tolist():
         if not world.visible(row.at((u[place] + u[place + 1]) / 2, 0)):
             continue
@@ -143,7 +143,7 @@ def depot(world: World, plot: Plot, density: str) -> None:
                 long = rng.uniform(28, 70)
                 world.building(plot.frame.at(u + long / 2, v + deep / 2), long, deep, hall=True)
                 docks = np.arange(u + 4, u + long - 3, 4.2)
-                for dock in docks[rng.random(len(docks)) < crowd(world, density) * 0.7].tolist():
+                for dock in docks[rng.arrays.random(len(docks)) < crowd(world, density) * 0.7].tolist():
                     size = KINDS["semi"].size(rng)
                     world.place(
                         "semi", plot.frame.at(dock, v + deep + size[0] / 2 + 0.6, math.pi / 2), size, 0.1
@@ -162,13 +162,13 @@ def depot(world: World, plot: Plot, density: str) -> None:
                     world.place(kind, plot.frame.at(u, v + 9.2 + rng.normal(0, 0.4), turn), margin_m=0.1)
             v += 30
         else:
-            for row in range(int(rng.integers(1, 5))):
+            for row in range(rng.integers(1, 5)):
                 for u in np.arange(-plot.length_m / 2 + 8, plot.length_m / 2 - 8, 12.9).tolist():
                     if world.chance(0.75):
                         world.container(plot.frame.at(u, v + 1.4 + 2.7 * row))
             v += 26
     for _ in range(10):
-        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        spot = plot.spot(world, 1.0)
         world.place(
             world.vehicle(0.5), spot.at(0, 0, rng.choice([0, math.pi / 2]) + rng.normal(0, 0.1)), margin_m=1
         )
@@ -205,7 +205,7 @@ def airfield(world: World, plot: Plot, density: str) -> None:
         _runway(world, runway, length, min(45.0, 0.18 * width))
         if world.chance(0.3):
             world.place(kind, runway.at(rng.uniform(-0.3, 0.3) * length, 0), margin_m=2)
-    for _ in range(int(rng.integers(2, 14))):
+    for _ in range(rng.integers(2, 14)):
         u, w = rng.uniform(-0.5, 0.5) * length, rng.uniform(-0.5, 0.25) * width
         world.place(world.vehicle(0.6), plot.frame.at(u, w, rng.choice([0, math.pi / 2])), margin_m=1.0)
 
@@ -266,7 +266,7 @@ def heliport(world: World, plot: Plot, density: str) -> None:
                     "helicopter", pad.at(0, 0, rng.choice([0, math.pi / 2, math.pi]) + rng.normal(0, 0.1))
                 )
     for _ in range(4):
-        spot = plot.frame.at(*(rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, plot.width_m)).tolist())
+        spot = plot.spot(world, 1.0)
         world.building(spot, rng.uniform(14, 30), rng.uniform(10, 18), hall=True)
         world.place(world.vehicle(0.4), world.somewhere(8, plot.frame.angle_rad), margin_m=1.0)
 

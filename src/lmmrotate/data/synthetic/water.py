@@ -26,7 +26,7 @@ def sea(world: World, plot: Plot, density: str) -> None:
         scatter_objects(world, water, water=True)
         return
     room = 0.7 * min(plot.clear_m)
-    for _ in range(int(rng.integers(0, 9))):
+    for _ in range(rng.integers(0, 9)):
         name = choice(
             world, "motorboat", "motorboat", "sailboat", "ferry", "bulker", "tanker", "container-ship"
         )
@@ -72,11 +72,9 @@ def _wake(world: World, spot: Frame, size_m: tuple[float, float]) -> None:
 def coast(world: World, frame: Frame, length_m: float, depth_m: float) -> None:
     """Land on the right of the frame: shallows, beach or rocks, then green."""
     rng = world.rng
-    state = world.rng.bit_generator.state
     beach = choice(world, "sand", "rock", "sand", "paving")
     green = choice(world, "grass", "scrub", "forest", "lawn")
     waves = rng.uniform(2, 7)
-    del state
     shore = wavy(world, frame, length_m, depth_m, waves)
     for cover, shift in (("shallow", -rng.uniform(3, 9)), (beach, 0.0), (green, rng.uniform(5, 16))):
         world.canvas.cover(
@@ -107,7 +105,7 @@ def marina(world: World, plot: Plot, density: str) -> None:
     for u in np.arange(-plot.length_m / 2 + rng.uniform(0, spacing), plot.length_m / 2, spacing).tolist():
         pier = plot.frame.at(u, shore - pier_l / 2 - 0.4, math.pi / 2)
         _pier(world, pier, pier_l, pier_w, boat_m, taken, colour)
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(rng.integers(0, 4)):
         world.place("motorboat", world.somewhere(6), margin_m=3.0) if not quay_m else None
 
 
@@ -198,8 +196,7 @@ def port(world: World, plot: Plot, density: str) -> None:
     lane = quay.at(0, -depth / 2 + 9)
     world.traffic(lane, plot.length_m, 2, 22.0, heavy=0.8)
     for _ in range(6):
-        u, v = rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, depth)
-        world.place(world.vehicle(0.6), quay.at(float(u), float(v)), margin_m=1.0)
+        world.place(world.vehicle(0.6), quay.at(*rng.spot(plot.length_m, depth)), margin_m=1.0)
 
 
 def river(world: World, plot: Plot, density: str) -> None:
@@ -216,14 +213,14 @@ def river(world: World, plot: Plot, density: str) -> None:
         near = wavy(world, middle.at(0, -half), plot.length_m, 0.0, waves)[:-2]
         far = wavy(world, middle.at(0, half), plot.length_m, 0.0, waves)[:-2]
         world.canvas.cover(cover, np.concatenate([near, far[::-1]]), middle.angle_rad)
-    bridges = int(rng.integers(1, 3)) if "bridge" in world.classes else 0
+    bridges = rng.integers(1, 3) if "bridge" in world.classes else 0
     for number in range(bridges):
         u = (
             rng.uniform(-0.3, 0.3) * min(plot.clear_m)
             if bridges == 1
             else (number - 0.5) * 0.5 * plot.clear_m[0]
         )
-        lanes = int(rng.integers(2, 5))
+        lanes = rng.integers(2, 5)
         cross = middle.at(u, 0, math.pi / 2 + rng.normal(0, 0.12))
         length = width / max(
             abs(math.cos(cross.angle_rad - middle.angle_rad - math.pi / 2)), 0.8
@@ -239,7 +236,7 @@ def river(world: World, plot: Plot, density: str) -> None:
             way = cross.at(side * (length / 2 + reach / 2 + 2), 0)
             world.traffic(way, reach, lanes, 40.0)
             world.ground.reserve(way, reach, deck[1])
-    for _ in range(int(rng.integers(0, 6))):
+    for _ in range(rng.integers(0, 6)):
         boat = middle.at(
             rng.uniform(-0.5, 0.5) * plot.length_m, rng.uniform(-0.3, 0.3) * width, rng.normal(0, 0.2)
         )
@@ -248,6 +245,6 @@ def river(world: World, plot: Plot, density: str) -> None:
         land = middle.at(0, side * (width / 2 + 0.25 * plot.width_m))
         if world.chance(0.5):
             for _ in range(14):
-                u, v = rng.uniform(-0.5, 0.5, size=2) * (plot.length_m, 0.4 * plot.width_m)
-                world.building(land.at(float(u), float(v)), rng.uniform(10, 18), rng.uniform(8, 11))
+                spot = land.at(*rng.spot(plot.length_m, 0.4 * plot.width_m))
+                world.building(spot, rng.uniform(10, 18), rng.uniform(8, 11))
         world.trees(land, plot.length_m, 0.45 * plot.width_m, plot.length_m * plot.width_m / 700)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.canvas import Canvas, Colour, Frame, Points
+from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.grounds import CONTAINER_COLOURS, draw_dashes, shade
 from lmmrotate.data.synthetic.objects import KINDS, Kind
 from lmmrotate.data.synthetic.occupancy import Occupancy
@@ -31,7 +32,7 @@ _LEAVES: tuple[Colour, ...] = ((52, 72, 44), (60, 80, 48), (70, 84, 52), (84, 82
 class World:
     """Canvas, random numbers, and the list of what stands where."""
 
-    def __init__(self, canvas: Canvas, classes: Sequence[str], rng: np.random.Generator) -> None:
+    def __init__(self, canvas: Canvas, classes: Sequence[str], rng: Dice) -> None:
         self.canvas, self.rng = canvas, rng
         self.classes = frozenset(classes)
         self.labels: list[str] = []
@@ -59,11 +60,11 @@ class World:
         return self.canvas.frame(x, y, self.rng.uniform(0, 2 * math.pi) if angle_rad is None else angle_rad)
 
     def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)
+        return self.rng.random() < probability
 
     def pick(self, options: Sequence[Colour]) -> Colour:
         """One of the colours, a little brighter or darker."""
-        return shade(options[int(self.rng.integers(len(options)))], self.rng.uniform(0.92, 1.08))
+        return shade(self.rng.choice(options), self.rng.uniform(0.92, 1.08))
 
     def visible(self, frame: Frame) -> bool:
         """Whether the origin of the frame lies in the picture."""
@@ -103,9 +104,7 @@ class World:
             draw()
         else:
             outline = kind.outline_px(frame, length_m, width_m)
-            self.canvas.raise_up(
-                outline, kind.height_m, draw, convex=kind.label not in ("plane", "helicopter")
-            )
+            self.canvas.raise_up(outline, kind.height_m, draw, from_foot=kind.shadow_from_foot)
 
     def record(self, image: str) -> ImageRecord:
         """Everything placed so far as annotations."""
@@ -122,10 +121,9 @@ class World:
 
     def wear(self, frame: Frame, length_m: float, width_m: float, count: int = 8) -> None:
         """Repaired patches, stains and wheel tracks on a rectangle of ground."""
-        for _ in range(int(self.rng.poisson(count))):
-            u, v = self.rng.uniform(-0.5, 0.5, size=2).tolist()
-            spot = frame.at(u * length_m, v * width_m, float(self.rng.choice([0, math.pi / 2])))
-            long, wide = self.rng.gamma(2.0, 6.0), self.rng.gamma(2.0, 1.2)
+        for _ in range(self.rng.integers(0, 2 * count)):
+            spot = frame.at(*self.rng.spot(length_m, width_m), self.rng.choice((0.0, math.pi / 2)))
+            long, wide = self.rng.gammavariate(2.0, 6.0), self.rng.gammavariate(2.0, 1.2)
             self.canvas.tint(spot.box(long, wide), self.rng.uniform(0.84, 1.1))
 
     def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
@@ -137,7 +135,7 @@ class World:
         colour = self.pick(_HALLS if hall else _ROOFS)
         canvas, sun = self.canvas, self.canvas.sun.direction_rad
         lit = 1 - 0.16 * math.cos(frame.angle_rad + math.pi / 2 - sun)
-        vents = self.rng.uniform(-0.42, 0.42, size=(int(self.rng.integers(2, 7)), 2)) * (length_m, width_m)
+        vents = [self.rng.spot(0.84 * length_m, 0.84 * width_m) for _ in range(self.rng.integers(2, 7))]
 
         def draw() -> None:
             if hall:
@@ -148,7 +146,7 @@ class World:
                     canvas.lines(
                         frame.points([(u, -width_m / 2), (u, width_m / 2)]), shade(colour, 0.94), 0.2
                     )
-                for u, v in vents.tolist():
+                for u, v in vents:
                     canvas.polygon(frame.at(u, v).box(1.8, 1.4), shade(colour, 0.66))
             else:
                 ridge = (length_m / 2 - 0.35 * width_m) if length_m > width_m else 0.0
@@ -180,7 +178,7 @@ class World:
             for u in ribs.tolist():
                 self.canvas.lines(frame.points([(u, -1.2), (u, 1.2)]), shade(colour, 0.88), 0.2)
 
-        self.canvas.raise_up(quad, 2.6 * float(self.rng.integers(1, 4)), draw)
+        self.canvas.raise_up(quad, 2.6 * self.rng.integers(1, 4), draw)
         return True
 
     def road(self, frame: Frame, length_m: float, lanes: int, kerb: bool = True, dashes: bool = True) -> None:
@@ -210,7 +208,7 @@ class World:
     def vehicle(self, heavy: float = 0.12) -> str:
         """The name of some vehicle; ``heavy`` is the share of large ones."""
         if self.chance(heavy):
-            return ("truck", "truck", "semi", "bus")[int(self.rng.integers(4))]
+            return self.rng.choice(("truck", "truck", "semi", "bus"))
         return "van" if self.chance(0.15) else "car"
 
     def trees(
@@ -222,9 +220,9 @@ class World:
         radius_m: tuple[float, float] = (1.8, 4.2),
     ) -> None:
         """About ``count`` trees where there is room in a rectangle."""
-        canvas, n = self.canvas, int(self.rng.poisson(count))
-        centres = frame.points(self.rng.uniform(-0.5, 0.5, size=(n, 2)) * (length_m, width_m))
-        radii = self.rng.uniform(*radius_m, size=n) / canvas.gsd_m
+        canvas, n = self.canvas, int(self.rng.arrays.poisson(count))
+        centres = frame.points(self.rng.arrays.uniform(-0.5, 0.5, size=(n, 2)) * (length_m, width_m))
+        radii = self.rng.arrays.uniform(*radius_m, size=n) / canvas.gsd_m
         reach = radii[:, None] + 2
         size = (canvas.width_px, canvas.height_px)
         seen = np.flatnonzero(((centres > -reach) & (centres < size + reach)).all(axis=1))
