@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections import deque
 from pathlib import Path
 
 import cv2
@@ -48,7 +47,6 @@ def rate(spec: SceneSpec, count: int, workers: int) -> tuple[float, float]:
         objects += len(next(stream)[1].labels)
     seconds = time.perf_counter() - start
     stream.close()  # type: ignore[attr-defined]
-    deque(stream, maxlen=0)
     return count / seconds, objects / count
 
 

@@ -159,7 +159,7 @@ def test_large_scenes_have_many_themes() -> None:
 def test_only_wanted_classes_appear() -> None:
     for classes in (("plane",), ("ship", "harbor"), ("tennis-court", "small-vehicle"), ("swimming-pool",)):
         for density in ("sparse", "mixed", "dense"):
-            spec = SceneSpec(classes=classes, density=density)  # type: ignore[arg-type]
+            spec = SceneSpec(classes=classes, density=density)
             found = Counter(label for i in range(25) for label in describe_scene(spec, 1, i).labels)
             assert set(found) <= set(classes)
             assert found, (classes, density)

@@ -84,7 +84,7 @@ class Sun:
 
 
 class Canvas:
-    """An RGB picture being drawn. Ground is painted at once; tall things wait for ``finish``."""
+    """An RGB picture being drawn. Ground is painted at once; things on it wait for ``develop``."""
 
     def __init__(
         self, width_px: int, height_px: int, gsd_m: float, sun: Sun, rng: np.random.Generator
@@ -93,6 +93,7 @@ class Canvas:
         # Zeros are not written to memory before they are touched: a blank canvas takes none.
         self.pixels: Image = np.zeros((height_px * SUPERSAMPLE, width_px * SUPERSAMPLE, 3), dtype=np.uint8)
         self._shadows: Image = np.zeros((height_px, width_px), dtype=np.uint8)
+        self._flat: list[Callable[[], None]] = []
         self._tall: list[tuple[float, int, Callable[[], None]]] = []
 
     def frame(self, x_px: float, y_px: float, angle_rad: float = 0.0) -> Frame:
@@ -155,6 +156,10 @@ class Canvas:
             cv2.fillPoly(mask, [_fixed(points_px - np.array([left, top]) / s)], 255, cv2.LINE_8, _SHIFT)
             cv2.copyTo(cv2.convertScaleAbs(target, alpha=factor), mask, target)
 
+    def lay(self, draw: Callable[[], None]) -> None:
+        """Let a flat thing lie on the ground: drawn when all ground is painted, under the shadows."""
+        self._flat.append(draw)
+
     def raise_up(
         self, outline_px: Points, height_m: float, draw: Callable[[], None], from_foot: bool = True
     ) -> None:
@@ -196,7 +201,9 @@ class Canvas:
         self._tall.append((float(height_px.mean()) * self.gsd_m, len(self._tall), draw))
 
     def _cast_shadows(self) -> None:
-        """Darken the ground and draw the tall things, low ones first."""
+        """Draw the flat things, darken the ground and draw the tall things, low ones first."""
+        for lie_down in self._flat:
+            lie_down()
         sigma_px = max(0.35 / self.gsd_m, 0.4)
         soft = cv2.GaussianBlur(self._shadows, (0, 0), sigma_px)
         light = cv2.resize(
@@ -207,6 +214,7 @@ class Canvas:
         cv2.multiply(self.pixels, cv2.merge([light, light, light]), self.pixels, 1 / 255)
         for _, _, draw in sorted(self._tall, key=lambda item: item[:2]):
             draw()
+        self._flat.clear()
         self._tall.clear()
 
     def develop(self, camera: Camera) -> Image:
@@ -240,6 +248,7 @@ class BlankCanvas(Canvas):
     def disc(self, *_: Any, **__: Any) -> None: ...
     def tint(self, *_: Any, **__: Any) -> None: ...
     def cover(self, *_: Any, **__: Any) -> None: ...
+    def lay(self, *_: Any, **__: Any) -> None: ...
     def raise_up(self, *_: Any, **__: Any) -> None: ...
     def crowns(self, *_: Any, **__: Any) -> None: ...
 

@@ -54,9 +54,9 @@ def forest(world: World, plot: Plot, density: str) -> None:
         outline = np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
         world.canvas.cover(choice(world, "grass", "soil", "scrub"), spot.points(outline))
     if world.chance(0.5):
-        road = plot.frame.at(0, rng.uniform(-0.3, 0.3) * plot.width_m, rng.normal(0, 0.1))
+        road = plot.frame.at(0, rng.uniform(-0.3, 0.3) * plot.width_m)
         lanes = rng.integers(1, 3)
-        world.road(road, 1.2 * plot.length_m, lanes, kerb=False)
+        world.road(road, plot.length_m, lanes, kerb=False)
         world.traffic(road, plot.length_m, lanes, 60.0)
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 900, (2.5, 4.5))
 
@@ -97,15 +97,15 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
     middle = plot.frame.at(*rng.spot(0.24 * plot.clear_m[0], 0.24 * plot.clear_m[1]))
     diameter = rng.uniform(26, min(60.0, max(27.0, 0.4 * min(plot.clear_m))))
     arms = rng.integers(3, 5)
-    reach = plot.length_m + plot.width_m
     turns = [2 * math.pi * (arm + rng.uniform(-0.08, 0.08)) / arms for arm in range(arms)]
-    roads = [middle.at(0, 0, turn).at(reach / 2 + diameter / 2 - 3, 0) for turn in turns]
-    for road in roads:
+    starts = [middle.at(0, 0, turn).at(diameter / 2 - 3, 0) for turn in turns]
+    roads = [(start.at(reach / 2, 0), reach) for start in starts for reach in (plot.reach_m(start),)]
+    for road, reach in roads:
         world.road(road, reach, 2)
     world.place("roundabout", middle, (diameter, diameter), margin_m=0)
-    for road in roads:
+    for road, reach in roads:
         gap = 12.0 if density == "dense" else 45.0
-        world.traffic(road.at(8, 0), reach, 2, gap)
+        world.traffic(road.at(4, 0), reach - 8, 2, gap)
         world.ground.reserve(road, reach, 12)
     for _ in range(12):
         spot = plot.spot(world, 1.0)
@@ -118,15 +118,16 @@ def sports(world: World, plot: Plot, density: str) -> None:
     rng = world.rng
     world.canvas.cover(choice(world, "lawn", "grass"), plot.box, plot.frame.angle_rad)
     if world.chance(0.6):
-        path = plot.frame.at(0, rng.uniform(-0.5, 0.5) * plot.width_m, rng.normal(0, 0.2))
-        world.canvas.cover("paving", path.box(1.3 * plot.length_m, 3.0), path.angle_rad)
+        path = plot.frame.at(0, rng.uniform(-0.5, 0.5) * plot.width_m)
+        world.canvas.cover("paving", path.box(plot.length_m, 3.0), path.angle_rad)
     fields = [name for name in ("track", "soccer", "baseball") if KINDS[name].label in world.classes]
     wanted = rng.integers(0, 3) if density != "dense" else 1
     for _ in range(wanted):
-        for _ in range(6):
+        for _ in range(8):
             if not fields:
                 break
-            name = choice(world, *fields)
+            # A running track fits few places: it gets more tries.
+            name = fields[0] if world.chance(0.4) else choice(world, *fields)
             size = KINDS[name].size(rng)
             turn = (0.0, math.pi / 2, math.pi)[rng.integers(0, 3)]
             if _fit(world, plot, name, size, turn, 3.0, whole=0.75):
@@ -198,9 +199,10 @@ def scatter(world: World, plot: Plot, density: str) -> None:
     )
     world.canvas.cover(cover, plot.box, plot.frame.angle_rad)
     if world.chance(0.5):
-        edge = plot.frame.at(0, world.rng.uniform(-0.3, 0.3) * plot.width_m)
+        v = world.rng.uniform(-0.3, 0.3) * plot.width_m
+        edge = plot.frame.at(0, v)
         other = choice(world, "grass", "soil", "crop", "asphalt", "lawn", "concrete")
-        world.canvas.cover(other, wavy(world, edge, 1.2 * plot.length_m, plot.width_m, 6.0), edge.angle_rad)
+        world.canvas.cover(other, wavy(world, edge, plot.length_m, plot.width_m / 2 - v, 6.0), edge.angle_rad)
     if world.chance(0.3):
         road = plot.frame.at(0, world.rng.uniform(-0.45, 0.45) * plot.width_m)
         world.road(road, plot.length_m, 2)
@@ -213,7 +215,8 @@ def scatter(world: World, plot: Plot, density: str) -> None:
 def scatter_objects(world: World, plot: Plot, water: bool) -> None:
     """Whole, well visible objects of one to three kinds at random places and angles."""
     rng, gsd = world.rng, world.canvas.gsd_m
-    squares = plot.clear_m[0] * plot.clear_m[1] / (256 * gsd) ** 2
+    wide, high = world.size_m
+    squares = min(plot.clear_m[0] * plot.clear_m[1], wide * high) / (256 * gsd) ** 2
     room = min(plot.clear_m)
     fitting = [
         kind.name

@@ -5,28 +5,53 @@ from __future__ import annotations
 import math
 
 from lmmrotate.data.synthetic.canvas import Frame
-from lmmrotate.data.synthetic.themes import THEMES, Plot, Theme
+from lmmrotate.data.synthetic.plots import Plot
+from lmmrotate.data.synthetic.themes import BY_NAME, THEMES, Theme
 from lmmrotate.data.synthetic.world import World
 
 _LARGEST_PLOT_M = 260.0
 _ROAD_M = 11.0
+_AFLOAT = frozenset({"ship", "harbor"})
 
 
 def furnish(world: World, density: str) -> None:
-    """Paint the whole scene and place its objects."""
+    """Paint the whole scene and place its objects.
+
+    A small scene is one plot with one theme. A large one is cut by roads into plots with a theme each;
+    often one side of it is a water front.
+    """
     angle = world.rng.uniform(0, 2 * math.pi)
     width, height = world.size_m
     # The plots lie in a rectangle that covers the picture at any angle.
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
     length, depth = width * cos + height * sin + 8, width * sin + height * cos + 8
     world.canvas.cover("grass")
+    middle = world.middle(angle)
     if max(width, height) <= _LARGEST_PLOT_M:
-        _settle(world, Plot(world.middle(angle), length, depth, (width, height)), density)
+        plot = Plot(middle, length, depth, (width, height))
+        _choose(world, plot, density, None).build(world, plot, density)
         return
-    for frame, plot_length, plot_depth in _split(world, world.middle(angle), length, depth):
-        if _seen(world, frame, plot_length, plot_depth):
-            size = (plot_length, plot_depth)
-            _settle(world, Plot(frame, plot_length, plot_depth, size), density)
+    front = 0.0
+    if world.classes & _AFLOAT and (world.chance(0.5) or world.classes <= _AFLOAT):
+        front = min(world.rng.uniform(0.25, 0.5) * length, _LARGEST_PLOT_M)
+        _water_front(world, middle.at((length - front) / 2, 0, math.pi / 2), depth, front, density)
+    land = middle.at(-front / 2, 0)
+    for frame, plot_length, plot_depth in _split(world, land, length - front, depth):
+        plot = Plot(frame, plot_length, plot_depth, (plot_length, plot_depth))
+        if _seen(world, plot):
+            _choose(world, plot, density, False).build(world, plot, density)
+
+
+def _water_front(world: World, frame: Frame, length_m: float, depth_m: float, density: str) -> None:
+    """Harbours and beaches side by side on one body of water; land lies on the right of the frame."""
+    world.canvas.cover("sea", frame.box(length_m, depth_m), frame.angle_rad)
+    u = -length_m / 2
+    while u < length_m / 2:
+        part = min(world.rng.uniform(0.5, 1.0) * _LARGEST_PLOT_M, max(length_m / 2 - u, 60.0))
+        plot = Plot(frame.at(u + part / 2, 0), part, depth_m, (part, depth_m), flooded=True)
+        if _seen(world, plot):
+            _choose(world, plot, density, True).build(world, plot, density)
+        u += part
 
 
 def _split(world: World, frame: Frame, length_m: float, width_m: float) -> list[tuple[Frame, float, float]]:
@@ -45,29 +70,21 @@ def _split(world: World, frame: Frame, length_m: float, width_m: float) -> list[
     return parts
 
 
-def _seen(world: World, frame: Frame, length_m: float, width_m: float) -> bool:
-    corners = frame.box(length_m, width_m)
-    x, y = corners.min(axis=0)
-    right, bottom = corners.max(axis=0)
+def _seen(world: World, plot: Plot) -> bool:
+    (x, y), (right, bottom) = plot.box.min(axis=0), plot.box.max(axis=0)
     return bool(x < world.canvas.width_px and y < world.canvas.height_px and right > 0 and bottom > 0)
 
 
-def _settle(world: World, plot: Plot, density: str) -> None:
-    theme = _choose(world, plot, density)
-    theme.build(world, plot, density)
-
-
-def _choose(world: World, plot: Plot, density: str) -> Theme:
+def _choose(world: World, plot: Plot, density: str, afloat: bool | None) -> Theme:
+    """A theme that fits the plot and the wanted classes; on water or land only, or either (None)."""
     weights = [
         theme.weights[density]
-        if theme.least_m <= min(plot.clear_m) and (not theme.classes or world.classes & theme.classes)
+        if theme.least_m <= min(plot.clear_m)
+        and (not theme.classes or world.classes & theme.classes)
+        and (afloat is None or theme.afloat == afloat)
         else 0.0
         for theme in THEMES
     ]
-    total = sum(weights)
-    chosen = world.rng.random() * total
-    for theme, weight in zip(THEMES, weights, strict=True):
-        chosen -= weight
-        if weight and chosen < 0:
-            return theme
-    return next(theme for theme in reversed(THEMES) if theme.name == "farmland")
+    if not any(weights):
+        return BY_NAME["sea" if afloat else "farmland"]
+    return world.rng.choices(THEMES, weights)[0]

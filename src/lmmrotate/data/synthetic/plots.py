@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmrotate.data.synthetic.canvas import Frame, Points
+from lmmrotate.data.synthetic.canvas import Colour, Frame, Points
 from lmmrotate.data.synthetic.world import World
+
+MARK: Colour = (206, 206, 200)
+"""Worn white paint."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Plot:
     width_m: float
     clear_m: tuple[float, float]
     """Sides of what can be seen of it, about: what is larger would be cut."""
+    flooded: bool = False
+    """Its water is painted already."""
 
     @property
     def box(self) -> Points:
@@ -29,6 +34,21 @@ class Plot:
     def part(self, u_m: float, v_m: float, length_m: float, width_m: float) -> Plot:
         """A smaller plot around a local position."""
         return Plot(self.frame.at(u_m, v_m), length_m, width_m, (length_m, width_m))
+
+    def reach_m(self, frame: Frame) -> float:
+        """How far it is from a frame within the plot, along its u axis, to the border."""
+        scale = self.frame.px_per_m
+        dx, dy = (frame.x_px - self.frame.x_px) / scale, (frame.y_px - self.frame.y_px) / scale
+        cos, sin = math.cos(self.frame.angle_rad), math.sin(self.frame.angle_rad)
+        turn = frame.angle_rad - self.frame.angle_rad
+        reach = math.inf
+        for at, way, side in (
+            (dx * cos + dy * sin, math.cos(turn), self.length_m),
+            (dy * cos - dx * sin, math.sin(turn), self.width_m),
+        ):
+            if abs(way) > 1e-9:
+                reach = min(reach, (side / 2 - at * math.copysign(1, way)) / abs(way))
+        return max(reach, 0.0)
 
     def spot(self, world: World, share: float = 1.0, turn_rad: float = 0.0) -> Frame:
         """A random place in the inner ``share`` of the plot."""

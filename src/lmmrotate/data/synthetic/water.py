@@ -16,7 +16,8 @@ from lmmrotate.data.synthetic.world import World
 def sea(world: World, plot: Plot, density: str) -> None:
     """Open water, perhaps with a coast, and ships under way or at anchor."""
     rng = world.rng
-    world.canvas.cover("sea", plot.box, plot.frame.angle_rad)
+    if not plot.flooded:
+        world.canvas.cover("sea", plot.box, plot.frame.angle_rad)
     water = plot
     if world.chance(0.55):
         edge = rng.uniform(0.12, 0.34) * plot.width_m
@@ -91,7 +92,8 @@ def coast(world: World, frame: Frame, length_m: float, depth_m: float) -> None:
 def marina(world: World, plot: Plot, density: str) -> None:
     """Piers with boats on both sides, before a quay."""
     rng = world.rng
-    world.canvas.cover("basin", plot.box, plot.frame.angle_rad)
+    if not plot.flooded:
+        world.canvas.cover("basin", plot.box, plot.frame.angle_rad)
     quay_m = rng.uniform(8, 0.3 * plot.width_m) if world.chance(0.8) else 0.0
     if quay_m:
         _quay(world, plot, quay_m)
@@ -166,7 +168,8 @@ def _quay(world: World, plot: Plot, depth_m: float) -> None:
 def port(world: World, plot: Plot, density: str) -> None:
     """A quay with large ships alongside, stacks of containers, trucks."""
     rng = world.rng
-    world.canvas.cover(choice(world, "sea", "basin"), plot.box, plot.frame.angle_rad)
+    if not plot.flooded:
+        world.canvas.cover(choice(world, "sea", "basin"), plot.box, plot.frame.angle_rad)
     depth = rng.uniform(0.35, 0.6) * plot.width_m
     quay = plot.frame.at(0, plot.width_m / 2 - depth / 2)
     world.canvas.cover(
@@ -226,15 +229,14 @@ def river(world: World, plot: Plot, density: str) -> None:
             abs(math.cos(cross.angle_rad - middle.angle_rad - math.pi / 2)), 0.8
         ) + rng.uniform(7, 14)
         deck = (length, 3.4 * lanes + 2.6)
-        reach = plot.length_m + plot.width_m
-        for side in (-1, 1):
-            way = cross.at(side * (length / 2 + reach / 2), 0)
+        ends = [cross.at(side * length / 2, 0, 0.0 if side > 0 else math.pi) for side in (-1, 1)]
+        ways = [(end.at(reach / 2, 0), reach) for end in ends for reach in (plot.reach_m(end),)]
+        for way, reach in ways:
             world.road(way, reach, lanes, kerb=False)
         if not world.place("bridge", cross, deck, 0.5):
             continue
-        for side in (-1, 1):
-            way = cross.at(side * (length / 2 + reach / 2 + 2), 0)
-            world.traffic(way, reach, lanes, 40.0)
+        for way, reach in ways:
+            world.traffic(way.at(1, 0), reach - 2, lanes, 40.0)
             world.ground.reserve(way, reach, deck[1])
     for _ in range(rng.integers(0, 6)):
         boat = middle.at(

@@ -101,7 +101,7 @@ class World:
             kind.draw(self.canvas, frame, length_m, width_m, colour)
 
         if kind.height_m == 0:
-            draw()
+            self.canvas.lay(draw)
         else:
             outline = kind.outline_px(frame, length_m, width_m)
             self.canvas.raise_up(outline, kind.height_m, draw, from_foot=kind.shadow_from_foot)
