@@ -19,15 +19,11 @@ from pathlib import Path
 from rich.console import Console
 
 from lmmrotate.cli.common import quiet_transformers
+from lmmrotate.cli.judging import judge
 from lmmrotate.data.convert import convert
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.data.predictions import read_predictions
 from lmmrotate.data.tiling import tile_manifest
-from lmmrotate.evaluation.evaluate import evaluate
-from lmmrotate.evaluation.results import Evaluation
-from lmmrotate.inference.batch import predict_to_file
 from lmmrotate.inference.predictor import Predictor
-from lmmrotate.report.html import write_report
 from lmmrotate.report.tables import evaluation_table
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
@@ -67,9 +63,10 @@ def main() -> int:
     predictor = Predictor.from_run(run)
     console = Console()
     console.rule("ten memorised tiles")
-    learnt = judge(predictor, memorised, args.folder / "memorised", console)
+    learnt = judge(predictor, memorised, args.folder / "memorised", "Real tiles, memorised")
+    console.print(evaluation_table(learnt))
     console.rule("all other tiles that hold objects: never seen, far denser, no target")
-    judge(predictor, dense, args.folder / "dense", console)
+    console.print(evaluation_table(judge(predictor, dense, args.folder / "dense", "Real tiles, never seen")))
     seconds = time.perf_counter() - begin
     reached = learnt.mf1 >= TARGET_MF1
     print(
@@ -107,19 +104,6 @@ def prepare(source: Path, folder: Path) -> tuple[Manifest, Manifest]:
         objects = sum(len(r.labels) for r in manifest.records)
         print(f"{manifest.split}: {len(manifest.records)} tiles, {objects} objects")
     return memorised, dense
-
-
-def judge(predictor: Predictor, manifest: Manifest, stem: Path, console: Console) -> Evaluation:
-    """Predict, evaluate, print and draw one manifest; files are ``stem`` + .jsonl and .html."""
-    output = stem.with_suffix(".jsonl")
-    predict_to_file(predictor, [(r.image, manifest.image_path(r)) for r in manifest.records], output)
-    predictions = read_predictions(output)
-    evaluation = evaluate(manifest, predictions)
-    console.print(evaluation_table(evaluation))
-    write_report(
-        stem.with_suffix(".html"), evaluation, manifest, predictions, max_images=len(manifest.records)
-    )
-    return evaluation
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Tiny models gain nothing from several threads, and on a busy machine threads that wait for each other cost
+# ten times the work. Read by torch when it is imported, here and in subprocesses.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pytest

@@ -11,10 +11,8 @@ from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers
 
 if TYPE_CHECKING:
     from lmmrotate.data.manifest import Manifest
-    from lmmrotate.data.predictions import Predictions
-    from lmmrotate.evaluation.results import Evaluation
-    from lmmrotate.inference.predictor import Predictor
 
+TITLE = "lmmrotate quickstart"
 TILE_PX = 128
 TRAIN_TILES = 48
 HELD_OUT_TILES = 48
@@ -37,6 +35,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from lmmrotate.cli.judging import judge
     from lmmrotate.inference.predictor import Predictor
     from lmmrotate.report.tables import evaluation_table
 
@@ -48,21 +47,18 @@ def run(args: argparse.Namespace) -> int:
     _train(folder, args.max_steps)
     predictor = Predictor.from_run(folder / "run")
     console.rule("tiles it was trained on")
-    learnt, _ = _judge(predictor, train_tiles, folder / "train-predictions.jsonl")
+    learnt = judge(predictor, train_tiles, folder / "train", f"{TITLE}: tiles it was trained on")
     console.print(evaluation_table(learnt))
     console.rule("held-out tiles")
-    unseen, predictions = _judge(predictor, held_out, folder / "predictions.jsonl")
+    unseen = judge(predictor, held_out, folder / "held-out", f"{TITLE}: held-out tiles")
     console.print(evaluation_table(unseen))
-    report = folder / "report.html"
-    from lmmrotate.report.html import write_report
-
-    write_report(report, unseen, held_out, predictions, title="lmmrotate quickstart: held-out tiles")
     show(
         f"\nmF1 {learnt.mf1:.3f} on the {len(train_tiles.records)} tiles it was trained on, "
         f"{unseen.mf1:.3f} on {len(held_out.records)} it has never seen. A model with random weights learns "
         "the former by heart in minutes; detecting in new images takes a pretrained model or far longer "
         "training.\n"
-        f"report: {report.resolve()}\n"
+        f"report of the held-out tiles:           {(folder / 'held-out.html').resolve()}\n"
+        f"report of the tiles it was trained on:  {(folder / 'train.html').resolve()}\n"
         f"{time.perf_counter() - begin:.0f} s"
     )
     return 0
@@ -97,15 +93,3 @@ def _train(folder: Path, max_steps: int) -> None:
             logging_steps=20,
         )
     )
-
-
-def _judge(predictor: Predictor, manifest: Manifest, output: Path) -> tuple[Evaluation, Predictions]:
-    from lmmrotate.data.predictions import read_predictions
-    from lmmrotate.evaluation.evaluate import evaluate
-    from lmmrotate.inference.batch import predict_to_file
-
-    predict_to_file(
-        predictor, [(r.image, manifest.image_path(r)) for r in manifest.records], output, batch_size=16
-    )
-    predictions = read_predictions(output)
-    return evaluate(manifest, predictions), predictions
