@@ -120,3 +120,27 @@ def test_command_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     manifest = str(tmp_path / "data" / "train.jsonl")
     assert main(["predict", str(run), "--manifest", manifest, "-o", str(output), "--num_beams", "2"]) == 0
     assert "4 images predicted" in capfd.readouterr().out
+
+
+def test_images_of_any_kind_are_predicted(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> np.ndarray:
+        return rng.integers(0, 255, shape, dtype=np.uint8)
+
+    pictures = {
+        "one.png": Image.fromarray(noise(1, 1, 3)),
+        "long.png": Image.fromarray(noise(2, 30_000, 3)),
+        "grey.png": Image.fromarray(noise(20, 30)),
+        "alpha.png": Image.fromarray(noise(20, 30, 4)),
+        "deep.png": Image.fromarray(rng.integers(0, 65_535, (20, 30), dtype=np.uint16)),
+        "print.jpg": Image.fromarray(noise(20, 30, 4), "CMYK"),
+        "turned.jpg": Image.fromarray(noise(20, 30, 3)),
+    }
+    for name, picture in pictures.items():
+        exif = Image.Exif()
+        exif[0x0112] = 6 if name == "turned.jpg" else 1  # 6: the camera lay on its side
+        picture.save(tmp_path / name, exif=exif)
+    found = Predictor.from_run(run).predict([tmp_path / name for name in pictures], max_new_tokens=3)
+    sizes = {Path(p.image).name: (p.width, p.height) for p in found}
+    assert sizes == {name: p.size for name, p in pictures.items()} | {"turned.jpg": (20, 30)}
