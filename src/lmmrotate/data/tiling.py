@@ -16,13 +16,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -37,6 +32,7 @@ from lmmrotate.data.images import read_image
 from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord, SceneRef
+from lmmrotate.data.workers import core_count, worker_pool
 from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.geometry.overlap import iof_matrix
 from lmmrotate.geometry.quads import Quads, is_convex, min_area_quads, quad_areas
@@ -160,7 +156,7 @@ def tile_manifest(
         tiles += of_scene
         lost += int((uses == 0).sum())
         scenes.append(_Scene(manifest.image_path(record), record.wh, windows, _paths(of_scene, out_folder)))
-    _cut(scenes, settings.padding, workers or _cores(), progress)
+    _cut(scenes, settings.padding, workers or core_count(), progress)
 
     result = replace(manifest, records=tuple(tiles), image_folder=out_folder)
     result.write(out_folder / "manifest.jsonl")
@@ -291,32 +287,9 @@ def _results(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], work
     if workers == 1 or len(jobs) <= 1:
         yield from itertools.starmap(function, jobs)
         return
-    pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
+    with worker_pool(min(workers, len(jobs))) as pool:
         for future in as_completed([pool.submit(function, *job) for job in jobs]):
             yield future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process died; if it was for lack of memory, run again with fewer workers "
-            "(finished tiles are kept)"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error too: scenes begun are finished
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches every process: end at once and without a traceback. Writing is atomic.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # the main process was killed: nobody else would end its workers
 
 
 def _cut_scene(scene: _Scene, padding: tuple[int, int, int] | None) -> int:
@@ -381,7 +354,3 @@ def _scene_name(record: ImageRecord) -> str:
 
 def _paths(records: Sequence[ImageRecord], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / record.image for record in records)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

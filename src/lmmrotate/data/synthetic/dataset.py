@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,6 +21,7 @@ from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.scene import SceneSpec, describe_scene, image_name, render_scene
+from lmmrotate.data.workers import core_count, worker_pool
 from lmmrotate.errors import ConfigError, DataError
 
 DATASET = "synthetic"
@@ -114,11 +109,7 @@ def _checked(seed: int, start: int, workers: int | None) -> int:
         raise ConfigError(f"synthetic: seed and index must be at least 0, got {seed} and {start}")
     if workers is not None and workers < 1:
         raise ConfigError(f"synthetic: workers must be at least 1, got {workers}")
-    return workers or _cores()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers or core_count()
 
 
 def _claim(path: Path, spec: SceneSpec, seed: int) -> None:
@@ -172,7 +163,7 @@ def _mapped(function: Callable[[range], _T], jobs: Iterable[range], workers: int
     if workers == 1:
         yield from map(function, jobs)
         return
-    with _pool(workers) as pool:
+    with worker_pool(workers) as pool:
         waiting: deque[Future[_T]] = deque()
         for job in jobs:
             waiting.append(pool.submit(function, job))
@@ -180,30 +171,3 @@ def _mapped(function: Callable[[range], _T], jobs: Iterable[range], workers: int
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise DataError(
-            "synthetic: a worker process died; if it was for lack of memory, run again with fewer workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    # Ctrl-C reaches every process: end at once and without a traceback. Writing is atomic.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # the main process was killed: nobody else would end its workers
