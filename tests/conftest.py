@@ -16,12 +16,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 
 if TYPE_CHECKING:
     from lmmrotate.training.config import TrainConfig
+
+# How fast an example runs depends on the machine. CI tries the same examples every time; people try new ones.
+settings.register_profile("lmmrotate", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("lmmrotate")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FindFile = Callable[[str], Path]

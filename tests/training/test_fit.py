@@ -85,6 +85,23 @@ def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:
     assert Predictor.from_run(run).classes
 
 
+def test_ranks_train_together(config: Config, tmp_path: Path) -> None:
+    """Two processes on this CPU: half the steps for the same passes over the data, one run directory."""
+    settings = config(max_steps=-1, num_train_epochs=2, per_device_train_batch_size=1)
+    path = tmp_path / "run.yaml"
+    path.write_text(config_to_yaml(settings))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run(
+        [*command, "-m", "lmmrotate", "train", "--config", str(path), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert json.loads(done.stdout)["steps"] == 2 * 4 / 2
+    assert Predictor.from_run(settings.output_dir).classes
+
+
 def test_other_options_in_the_same_folder_are_refused(config: Config, tmp_path: Path) -> None:
     settings = config(save_steps=1)
     train(settings)

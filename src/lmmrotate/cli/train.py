@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
     quiet_transformers()
     result = train(config)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0  # under torchrun the first rank speaks for all
     if args.json:
         show_json(vars(result) | {"answers": vars(result.answers)})
     else:

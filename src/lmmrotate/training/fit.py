@@ -187,6 +187,8 @@ def _arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bf16" or (config.precision == "auto" and cuda_bf16),
         fp16=config.precision == "fp16",
+        # Without it the ranks of a torchrun on CPUs would not find each other and all train alone.
+        use_cpu=not torch.accelerator.is_available(),
         seed=config.seed,
         save_steps=config.save_steps,
         save_total_limit=config.save_total_limit,
