@@ -89,8 +89,9 @@ def read_run(folder: Path) -> RunInfo:
 def _no_run(folder: Path) -> str:
     if not folder.is_dir():
         return f"{folder}: no such run directory"
-    checkpoints = sorted(folder.glob("checkpoints/checkpoint-*/" + RUN_FILE))
-    hint = f"; it has unfinished training: try {checkpoints[-1].parent}" if checkpoints else ""
+    checkpoints = [path.parent for path in folder.glob("checkpoints/checkpoint-*/" + RUN_FILE)]
+    newest = max(checkpoints, key=lambda c: (len(c.name), c.name), default=None)  # -1000 after -500
+    hint = f"; it has unfinished training: try {newest}" if newest else ""
     return f"{folder}: not a run directory (no {RUN_FILE}){hint}"
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 from PIL import Image
 
 from lmmrotate.cli.main import main
@@ -48,14 +50,25 @@ def test_bad_images_are_named(run: Path, tmp_path: Path) -> None:
         predictor.predict([tmp_path / "none.png"])
     with pytest.raises(DataError):
         predictor.predict([np.zeros((3, 4, 5, 6))])
+    with pytest.raises(ConfigError, match="put a single one in brackets"):
+        predictor.predict("a.png")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="batch_size must be at least 1"):
+        predictor.predict([], batch_size=0)
 
 
 def test_wrong_devices_and_runs_are_named(run: Path) -> None:
-    with pytest.raises(ConfigError, match="device 'gpu9' cannot be used"):
+    with pytest.raises(ConfigError, match="device is 'gpu9'; valid: cpu, cuda"):
         Predictor.from_run(run, device="gpu9")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="device 'cuda' cannot be used"):
+            Predictor.from_run(run, device="cuda")
+    before = Predictor.from_run(run).header.model
+    weights = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\0")
+    assert Predictor.from_run(run).header.model != before, "exchanged weights are another model"
     info = read_run(run)
     replace(info, codec={"name": "hieroglyphs", "classes": []}).write(run)
-    with pytest.raises(CheckpointError, match="codec cannot be built"):
+    with pytest.raises(CheckpointError, match=r"lmmrotate\.json: the run's codec cannot be built"):
         Predictor.from_run(run)
     info.write(run)
     (run / "model.safetensors").write_bytes(b"not weights")
@@ -93,9 +106,11 @@ def test_interrupted_calls_go_on(run: Path, tmp_path: Path, monkeypatch: pytest.
         file.write('{"image": "cut off by the ki')
     with pytest.raises(ConfigError, match="begun by another model or with other settings"):
         predict_to_file(predictor, images, output, num_beams=2)
+    with FileLock(tmp_path / ".out.jsonl.part.lock"), pytest.raises(ConfigError, match="another process"):
+        predict_to_file(predictor, images, output, max_new_tokens=20)
     result = predict_to_file(predictor, images, output, batch_size=1, max_new_tokens=20)
     assert (result.resumed, result.predicted) == (2, 2)
-    assert not part.exists()
+    assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.jsonl"]
     assert [p.image for p in read_predictions(output).images] == [name for name, _ in images]
     for left, right in zip(read_predictions(whole).images, read_predictions(output).images, strict=True):
         assert (left.text, left.scores) == (right.text, right.scores)
@@ -144,3 +159,30 @@ def test_images_of_any_kind_are_predicted(run: Path, tmp_path: Path) -> None:
     found = Predictor.from_run(run).predict([tmp_path / name for name in pictures], max_new_tokens=3)
     sizes = {Path(p.image).name: (p.width, p.height) for p in found}
     assert sizes == {name: p.size for name, p in pictures.items()} | {"turned.jpg": (20, 30)}
+
+
+def test_outputs_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_run(run)
+    (tmp_path / "file").touch()
+    for output, message in [(tmp_path, "is a folder"), (tmp_path / "file" / "x.jsonl", "cannot be written")]:
+        with pytest.raises((ConfigError, DataError), match=message):
+            predict_to_file(predictor, [], output)
+    part = tmp_path / "p.jsonl.part"
+    for damage in (b"\xff\xfe\n", predictor.header.line().encode() + b"garbage\n"):
+        part.write_bytes(damage)
+        with pytest.raises((ConfigError, DataError)):
+            predict_to_file(predictor, [], tmp_path / "p.jsonl")
+    image = str(tmp_path / "data" / "images" / "train0.png")
+    assert (
+        main(["predict", str(run), image, "--draw", str(tmp_path / "file"), "-o", str(tmp_path / "q.jsonl")])
+        == 2
+    )
+
+
+def test_options_may_stand_before_images(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "q.jsonl"
+    images = [str(tmp_path / "data" / "images" / f"train{i}.png") for i in (0, 1)]
+    assert main(["predict", str(run), images[0], "-o", str(output), "--max_new_tokens", "3", images[1]]) == 0
+    assert len(read_predictions(output).images) == 2
+    with pytest.raises(SystemExit):
+        main(["predict", str(run), images[0], "--colour", "red"])

@@ -39,7 +39,16 @@ def test_yaml_and_flags_meet(tmp_path: Path) -> None:
         ({"learning_rate": True}, "learning_rate must be float"),
         ({"learning_rate": 0}, "learning_rate must be above 0"),
         ({"learning_rate": "nan"}, "learning_rate must be above 0"),
-        ({"warmup_ratio": -1}, "must not be negative"),
+        ({"learning_rate": "inf"}, "learning_rate must be a finite number"),
+        ({"weight_decay": -1}, "must not be negative"),
+        ({"warmup_ratio": 5}, "warmup_ratio is a share of the updates"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**32}, "seed must be from 0"),
+        ({"max_steps": "--5"}, "max_steps must be int"),
+        ({"max_steps": "²"}, "max_steps must be int"),
+        ({"output_dir": "a\0b"}, "output_dir contains a null byte"),
+        ({"image_square_length": 4}, "image_square_length must be at least 16"),
+        ({"language_model_max_length": 0}, "language_model_max_length must be at least 16"),
         ({"over_long": "cut"}, "over_long is 'cut'; valid: drop_boxes, skip, error"),
         ({"precision": "int8"}, "valid: auto, fp32"),
         ({"image_folder": ["a", "b"]}, "2 folders for 1 manifests"),
@@ -68,7 +77,7 @@ def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_differences_ignore_the_folder() -> None:
     config = config_from_mapping(MINIMUM, "")
-    assert differences(config, replace(config, output_dir="elsewhere")) == []
+    assert differences(config, replace(config, output_dir="elsewhere", logging_steps=1)) == []
     assert differences(config, replace(config, seed=4)) == ["seed: 0 -> 4"]
 
 

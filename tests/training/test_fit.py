@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -105,9 +107,22 @@ def test_ranks_train_together(config: Config, tmp_path: Path) -> None:
 def test_other_options_in_the_same_folder_are_refused(config: Config, tmp_path: Path) -> None:
     settings = config(save_steps=1)
     train(settings)
-    (Path(settings.output_dir) / "lmmrotate.json").unlink()
+    run = Path(settings.output_dir)
+    (run / "lmmrotate.json").unlink()
     with pytest.raises(ConfigError, match=r"other options \(seed: 0 -> 5\)"):
         train(replace(settings, seed=5))
+    with FileLock(run / ".lock"), pytest.raises(ConfigError, match="another process is training in"):
+        train(settings)
+    manifest = read_manifest(Path(settings.data_path[0]))
+    replace(manifest, records=manifest.records[:2]).write(Path(settings.data_path[0]))
+    with pytest.raises(ConfigError, match="begun with other data"):
+        train(settings)
+    manifest.write(Path(settings.data_path[0]))
+    (run / "checkpoints" / "checkpoint-4" / "optimizer.pt").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="checkpoint-4: cannot be continued"):
+        train(settings)
+    shutil.rmtree(run / "checkpoints")
+    assert train(replace(settings, seed=5)).steps == 4, "without a checkpoint nothing would be lost"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(ConfigError, match="exists and is not a run directory"):

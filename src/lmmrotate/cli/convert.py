@@ -11,6 +11,7 @@ from lmmrotate.cli.common import add_verbosity, show
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "convert",
+        allow_abbrev=False,
         help="annotation files to a manifest",
         description="Read images and DOTA-style labels (x1 y1 … x4 y4 class difficult) and write a manifest. "
         "A data set of your own needs no code: class names are collected unless given.",

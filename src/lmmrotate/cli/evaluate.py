@@ -30,6 +30,7 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "evaluate",
+        allow_abbrev=False,
         help="score predictions: mAP, mAP_nc, mF1",
         description="Score predictions against a manifest. Needs no model and no torch.",
     )

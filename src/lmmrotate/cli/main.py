@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from lmmrotate import __version__
 from lmmrotate.cli import convert, evaluate, predict, quickstart, report, synth, tile, train
@@ -28,9 +29,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line; exits with status 2 and a usage line where it is wrong.
+
+    argparse gives up on positional arguments that follow an option (``predict RUN -o FILE IMAGE``): for
+    the one verb that takes a list of them, they are picked up here.
+    """
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and getattr(args, "images", None) is not None and not any(r.startswith("-") for r in rest):
+        args.images = [*args.images, *map(Path, rest)]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status (2 for a user's error, 130 for Ctrl-C)."""
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     set_up_logging(getattr(args, "verbose", False))
     try:
         return int(args.run(args))
@@ -38,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2
     except KeyboardInterrupt:
-        logging.getLogger("lmmrotate").error("interrupted; the same command goes on from here")
+        resumes = args.verb in ("quickstart", "synth", "tile", "train", "predict")
+        hint = "; the same command goes on from here" if resumes else ""
+        logging.getLogger("lmmrotate").error("interrupted%s", hint)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `| head` does

@@ -15,6 +15,7 @@ log = logging.getLogger("lmmrotate")
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "predict",
+        allow_abbrev=False,
         help="find objects in images with a trained model",
         description="Write predictions.jsonl for images or for a manifest. An interrupted call goes on when "
         "the same command is given again. Exit status 1: some images could not be read.",
@@ -46,6 +47,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     images = _images(args)
+    if args.draw:
+        _make_folder(args.draw)  # before the work, not after it
     from lmmrotate.inference.batch import predict_to_file
     from lmmrotate.inference.predictor import Predictor
 
@@ -88,14 +91,21 @@ def _images(args: argparse.Namespace) -> list[tuple[str, Path]]:
     return [(path.as_posix(), path) for path in find_images(args.images)]
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--draw: {folder} cannot be made: {error.strerror}") from error
+
+
 def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
     from lmmrotate.data.images import read_image
+    from lmmrotate.data.jsonl import replacing
     from lmmrotate.data.predictions import read_predictions
     from lmmrotate.report.draw import draw_boxes
     from lmmrotate.report.palette import class_colours
 
     predictions = read_predictions(predictions_path)
-    folder.mkdir(parents=True, exist_ok=True)
     for number, prediction in enumerate(predictions.images):
         picture = draw_boxes(
             read_image(paths[prediction.image]),
@@ -104,5 +114,6 @@ def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
             prediction.scores,
             colours=class_colours(predictions.header.classes),
         )
-        picture.save(folder / f"{number:06d}_{Path(prediction.image).stem}.png")
+        with replacing(folder / f"{number:06d}_{Path(prediction.image).stem}.png") as file:
+            picture.save(file, format="PNG")
     return len(predictions.images)

@@ -22,6 +22,7 @@ DEFAULT_STEPS = 500
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "quickstart",
+        allow_abbrev=False,
         help="synthesise data, train, predict, evaluate and report in a few minutes",
         description="Run every stage on the embedded synthetic data, on a CPU if need be. "
         "Finished stages are passed over when the same command is given again.",

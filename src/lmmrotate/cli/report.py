@@ -12,6 +12,7 @@ from lmmrotate.cli.evaluate import add_scoring
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "report",
+        allow_abbrev=False,
         help="draw ground truth against predictions into one HTML page",
         description="Write one self-contained HTML page: numbers, curves, problems and pictures.",
     )

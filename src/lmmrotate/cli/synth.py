@@ -17,6 +17,7 @@ DENSITIES = ("sparse", "mixed", "dense")
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "synth",
+        allow_abbrev=False,
         help="make a synthetic aerial data set",
         description="Render aerial-like scenes with exact oriented boxes: FOLDER/images and "
         "FOLDER/SPLIT.jsonl. The same options give the same pixels on any machine.",

@@ -11,6 +11,7 @@ from lmmrotate.cli.common import add_verbosity, fraction, positive_int, show
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "tile",
+        allow_abbrev=False,
         help="cut scenes into overlapping tiles",
         description="Cut every image of a manifest into tiles: FOLDER/images and FOLDER/manifest.jsonl. "
         "An interrupted call goes on when the same command is given again.",

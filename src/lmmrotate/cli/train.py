@@ -14,6 +14,7 @@ from lmmrotate.cli.common import add_verbosity, quiet_transformers, show, show_j
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "train",
+        allow_abbrev=False,
         help="fine-tune a model on a manifest",
         description="Fine-tune a model and write a run directory. Options come from a YAML file, from flags, "
         "or both (flags win). An interrupted run goes on when the same command is given again.",

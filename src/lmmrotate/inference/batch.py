@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from PIL import Image
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +21,7 @@ from rich.progress import (
 
 from lmmrotate.data.images import read_image
 from lmmrotate.data.jsonl import write_text_atomic
-from lmmrotate.data.predictions import Predictions, PredictionsHeader, parse_prediction, prediction_line
+from lmmrotate.data.predictions import Predictions, PredictionsHeader, prediction_line, read_predictions
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.inference.predictor import Predictor
@@ -56,7 +56,9 @@ def predict_to_file(
     left out.
 
     Raises:
-        ConfigError: if the part file belongs to another model or other settings.
+        ConfigError: if the part file belongs to another model or other settings, or another process is
+            writing the same output.
+        DataError: if the output cannot be written, or the part file is damaged.
     """
     header = PredictionsHeader(
         predictor.header.classes,
@@ -64,29 +66,38 @@ def predict_to_file(
         predictor.header.codec,
         {"num_beams": num_beams, "max_new_tokens": max_new_tokens},
     )
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; give the file to write")
     part = output.with_name(output.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     images = list(dict(images).items())  # an image named twice is predicted once
-    done = _read_part(part, header)
-    resumed = len(done)
-    todo = [(name, path) for name, path in images if name not in done]
     unreadable: list[str] = []
-    with part.open("a", encoding="utf-8") as file, _progress() as progress:
-        task = progress.add_task("predicting", total=len(images), completed=resumed)
-        for start in range(0, len(todo), batch_size):
-            chunk = todo[start : start + batch_size]
-            names, pictures = _read_pictures(chunk, unreadable)
-            if pictures:
-                for prediction in predictor.predict_pictures(
-                    names, pictures, num_beams=num_beams, max_new_tokens=max_new_tokens
-                ):
-                    done[prediction.image] = prediction
-                    file.write(prediction_line(prediction))
-                file.flush()
-                os.fsync(file.fileno())
-            progress.advance(task, len(chunk))
-    Predictions(header, tuple(done[name] for name, _ in images if name in done)).write(output)
-    part.unlink()
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(part.with_name(f".{part.name}.lock"), timeout=0) as lock:
+            done = _read_part(part, header)
+            resumed = len(done)
+            todo = [(name, path) for name, path in images if name not in done]
+            with part.open("a", encoding="utf-8") as file, _progress() as progress:
+                task = progress.add_task("predicting", total=len(images), completed=resumed)
+                for start in range(0, len(todo), batch_size):
+                    chunk = todo[start : start + batch_size]
+                    names, pictures = _read_pictures(chunk, unreadable)
+                    if pictures:
+                        for prediction in predictor.predict_pictures(
+                            names, pictures, num_beams=num_beams, max_new_tokens=max_new_tokens
+                        ):
+                            done[prediction.image] = prediction
+                            file.write(prediction_line(prediction))
+                        file.flush()
+                        os.fsync(file.fileno())
+                    progress.advance(task, len(chunk))
+            Predictions(header, tuple(done[name] for name, _ in images if name in done)).write(output)
+            part.unlink()
+        Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise ConfigError(f"{output}: another process is writing it") from None
+    except OSError as error:
+        raise DataError(f"{output}: cannot be written: {error}") from error
     return BatchResult(output, len(todo) - len(unreadable), resumed, tuple(unreadable))
 
 
@@ -109,20 +120,18 @@ def _read_part(part: Path, header: PredictionsHeader) -> dict[str, Prediction]:
 
     A last line without its newline was cut off by the interruption and is dropped.
     """
-    whole, newline, _cut = (
-        part.read_text(encoding="utf-8").rpartition("\n") if part.exists() else ("", "", "")
-    )
-    lines = whole.split("\n") if newline else []
-    if lines and lines[0] + "\n" != header.line():
+    raw = part.read_bytes() if part.exists() else b""
+    whole, newline, _cut = raw.rpartition(b"\n")
+    if not newline:
+        write_text_atomic(part, [header.line()])
+        return {}
+    part.write_bytes(whole + newline)
+    first, *_ = whole.partition(b"\n")
+    if first + newline != header.line().encode():
         raise ConfigError(
             f"{part}: was begun by another model or with other settings; remove it or choose another output"
         )
-    write_text_atomic(part, [f"{line}\n" for line in lines] or [header.line()])
-    rows = (
-        parse_prediction(json.loads(line), header.classes, f"{part}:{number}")
-        for number, line in enumerate(lines[1:], start=2)
-    )
-    return {prediction.image: prediction for prediction in rows}
+    return {prediction.image: prediction for prediction in read_predictions(part).images}
 
 
 def _progress() -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from lmmrotate.codec.registry import codec_from_json
 from lmmrotate.data.images import read_image, to_rgb
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
-from lmmrotate.errors import ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.inference.scores import box_scores
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
-from lmmrotate.runs import RunInfo, read_run
+from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 ImageInput = str | Path | Image.Image | np.ndarray
 
@@ -50,8 +53,17 @@ class Predictor:
             ConfigError: if the device does not exist.
         """
         folder = Path(run)
+        if device and device.split(":")[0] not in DEVICES:
+            raise ConfigError(
+                f"device is {device!r}; valid: {', '.join(DEVICES)}, with a number as in cuda:1"
+            )
         info = read_run(folder)
-        codec = codec_from_json(info.codec)
+        try:
+            codec = codec_from_json(info.codec)
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder / RUN_FILE}: {error}") from error
+        # Of the file as it is: weights that were exchanged must not pass for those of the training.
+        info = replace(info, weights=weights_digest(folder))
         family = load_family(
             str(folder),
             tokens=codec.special_tokens,
@@ -93,7 +105,17 @@ class Predictor:
 
         Raises:
             DataError: naming the first image that cannot be read.
+            ConfigError: for a lone path, or numbers below 1.
         """
+        if isinstance(images, (str, Path, Image.Image)):
+            raise ConfigError("predict takes a list of images; put a single one in brackets")
+        for name, value in (
+            ("batch_size", batch_size),
+            ("num_beams", num_beams),
+            ("max_new_tokens", max_new_tokens),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]

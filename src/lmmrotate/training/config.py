@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -83,9 +84,25 @@ class TrainConfig:
                      "save_total_limit", "logging_steps", "num_train_epochs", "learning_rate"):  # fmt: skip
             if not getattr(self, name) > 0:  # so written, NaN is refused too
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("warmup_ratio", "weight_decay", "max_grad_norm", "dataloader_num_workers"):
+        for name in ("weight_decay", "max_grad_norm", "dataloader_num_workers"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float) and not isfinite(value):
+                raise ConfigError(f"{f.name} must be a finite number, got {value}")
+            if "\0" in str(value):
+                raise ConfigError(f"{f.name} contains a null byte")
+        if not 0 <= self.warmup_ratio < 1:
+            raise ConfigError(
+                f"warmup_ratio is a share of the updates, from 0 to below 1, got {self.warmup_ratio}"
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
+        for name, least in (("image_square_length", 16), ("language_model_max_length", 16)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
         _one_of("over_long", self.over_long, OVER_LONG)
         _one_of("precision", self.precision, PRECISIONS)
 
@@ -147,8 +164,11 @@ def _coerce(wanted: Any, value: Any, where: str) -> Any:
             return float(value)
         except ValueError:
             pass
-    elif wanted is int and isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
+    elif wanted is int and isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            pass
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(f"{where} must be {wanted.__name__}, found {value!r}")
@@ -161,11 +181,14 @@ def config_to_yaml(config: TrainConfig) -> str:
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
+INCIDENTAL = ("output_dir", "logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers")
+"""Options that do not change what is learned, so that an interrupted run may go on with others."""
+
+
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """``name: old -> new`` for every option that changes what is learned (output_dir does not)."""
-    same_place = replace(old, output_dir=new.output_dir)
+    """``name: old -> new`` for every option that changes what is learned."""
     return [
-        f"{f.name}: {getattr(same_place, f.name)} -> {getattr(new, f.name)}"
+        f"{f.name}: {getattr(old, f.name)} -> {getattr(new, f.name)}"
         for f in fields(new)
-        if getattr(same_place, f.name) != getattr(new, f.name)
+        if f.name not in INCIDENTAL and getattr(old, f.name) != getattr(new, f.name)
     ]

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.errors import ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
-from lmmrotate.runs import RUN_FILE, RunInfo, installed_versions, weights_digest
+from lmmrotate.runs import RUN_FILE, RunInfo, installed_versions, read_run, weights_digest
 from lmmrotate.training.checkpoints import (
     CHECKPOINTS,
     last_complete_checkpoint,
@@ -32,6 +37,7 @@ from lmmrotate.training.dataset import AnswerCounts, build_answers, read_trainin
 from lmmrotate.training.progress import ProgressBar
 
 CONFIG_FILE = "config.yaml"
+LOCK_FILE = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +103,18 @@ def train(config: TrainConfig) -> TrainResult:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    if trainer.is_world_process_zero():
-        _prepare(folder, config)
-    resume = last_complete_checkpoint(folder)
-    if resume:
-        log.warning("going on from %s", resume)
-    result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if trainer.is_world_process_zero():
-        trainer.state.save_to_json(str(folder / "trainer_state.json"))
-    trainer.save_model(str(folder))
+    first = trainer.is_world_process_zero()
+    with _only_one(folder) if first else nullcontext():
+        if first:
+            _prepare(folder, config)
+        resume = last_complete_checkpoint(folder)
+        if resume:
+            _refuse_other_data(resume, info)
+            log.warning("going on from %s", resume)
+        result = _run(trainer, resume)
+        if first:
+            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        trainer.save_model(str(folder))
     return TrainResult(
         run_folder=folder,
         steps=int(trainer.state.global_step),
@@ -114,6 +123,42 @@ def train(config: TrainConfig) -> TrainResult:
         answers=dataset.counts,
         resumed_from=resume.name if resume else None,
     )
+
+
+def _run(trainer: Trainer, resume: Path | None) -> Any:
+    """Trainer's loop; what is wrong with a checkpoint becomes an error that names it."""
+    if resume is None:
+        return trainer.train()
+    try:
+        return trainer.train(resume_from_checkpoint=str(resume))
+    except (RuntimeError, ValueError, OSError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
+        if trainer.state.global_step > int(resume.name.split("-")[1]):
+            raise  # it went on, and failed later for another reason
+        raise CheckpointError(
+            f"{resume}: cannot be continued ({str(error).splitlines()[0]}); "
+            "remove it to go on from the one before"
+        ) from error
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the run directory; the system frees the lock however this one ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"output_dir: another process is training in {folder}") from None
+
+
+def _refuse_other_data(checkpoint: Path, info: RunInfo) -> None:
+    before = read_run(checkpoint)
+    plain = json.loads(json.dumps([info.codec, info.data]))
+    if plain != json.loads(json.dumps([before.codec, before.data])):
+        raise ConfigError(
+            f"output_dir: {checkpoint.parents[1]} was begun with other data (the manifest has changed); "
+            "choose another folder or remove it"
+        )
 
 
 class _Collator:
@@ -151,12 +196,12 @@ def _refuse_foreign(folder: Path, config: TrainConfig) -> None:
     stored = folder / CONFIG_FILE
     if stored.exists():
         changed = differences(read_config(stored, {}), config)
-        if changed:
+        if changed and last_complete_checkpoint(folder):  # before the first one nothing is lost
             raise ConfigError(
                 f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "
                 "train with the same options to go on, or choose another folder"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(p.name != LOCK_FILE for p in folder.iterdir())):
         raise ConfigError(f"output_dir: {folder} exists and is not a run directory; choose another folder")
 
 
