@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from lmmrotate.cli.common import add_verbosity, positive_int, show
 from lmmrotate.cli.evaluate import add_scoring
+
+log = logging.getLogger("lmmrotate")
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +36,14 @@ def run(args: argparse.Namespace) -> int:
     from lmmrotate.report.html import write_report
 
     manifest = read_manifest(args.manifest, args.image_folder)
+    missing = sum(not manifest.image_path(record).is_file() for record in manifest.records)
+    if missing:
+        log.warning(
+            "%d of %d images are not under %s and cannot be shown; --image_folder names another folder",
+            missing,
+            len(manifest.records),
+            manifest.image_folder,
+        )
     predictions = read_predictions(args.predictions)
     evaluation = evaluate(
         manifest,

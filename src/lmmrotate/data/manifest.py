@@ -54,6 +54,20 @@ class Manifest:
     def image_path(self, record: ImageRecord) -> Path:
         return self.image_folder / record.image
 
+    def require_images(self) -> None:
+        """Make sure that every image is there.
+
+        Raises:
+            DataError: naming the first that is not, and how to say where images are.
+        """
+        missing = [record for record in self.records if not self.image_path(record).is_file()]
+        if missing:
+            raise DataError(
+                f"{self.image_path(missing[0])}: no such file ({len(missing)} of {len(self.records)} images of "
+                f"the manifest are missing); images are looked for under {self.image_folder or '.'}, "
+                "and image_folder names another folder"
+            )
+
     def fingerprint(self) -> str:
         """SHA-256 of what would be written: the same data gives the same value on any machine."""
         digest = hashlib.sha256()

@@ -145,6 +145,7 @@ def tile_manifest(
     if workers is not None and workers < 1:
         raise ConfigError(f"tiling: workers must be at least 1, got {workers}")
     _refuse_equal_names(manifest)
+    manifest.require_images()
     _claim_folder(out_folder, manifest, settings)
 
     tiles: list[ImageRecord] = []

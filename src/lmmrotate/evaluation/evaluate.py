@@ -118,7 +118,8 @@ def _joined(manifest: Manifest, predictions: Predictions) -> dict[str, Predictio
     if strange:
         raise DataError(
             f"predictions name {len(strange)} of {len(predictions.images)} images that the manifest does "
-            f"not have: {_some(strange)}; it has, for example, {_some(list(records)) or 'no image at all'}"
+            f"not have: {_some(strange)}; it has, for example, {_some(list(records)) or 'no image at all'} "
+            "(predict with --manifest to have the manifest's names)"
         )
     twice = [image for image, count in Counter(p.image for p in predictions.images).items() if count > 1]
     if twice:

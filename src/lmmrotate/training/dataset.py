@@ -61,6 +61,7 @@ def read_training_manifests(paths: Sequence[str], image_folders: Sequence[str]) 
                 f"{path}: its class list differs from that of {paths[0]}: "
                 f"{', '.join(manifest.classes)} against {', '.join(manifests[0].classes)}"
             )
+        manifest.require_images()
         for record in manifest.records:
             _check_size(manifest, record)
     return manifests
