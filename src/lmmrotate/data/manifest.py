@@ -63,8 +63,8 @@ class Manifest:
         missing = [record for record in self.records if not self.image_path(record).is_file()]
         if missing:
             raise DataError(
-                f"{self.image_path(missing[0])}: no such file ({len(missing)} of {len(self.records)} images of "
-                f"the manifest are missing); images are looked for under {self.image_folder or '.'}, "
+                f"{self.image_path(missing[0])}: no such file ({len(missing)} of {len(self.records)} images "
+                f"of the manifest are missing); images are looked for under {self.image_folder or '.'}, "
                 "and image_folder names another folder"
             )
 
