@@ -100,9 +100,9 @@ def heliport(world: World, plot: Plot, density: str) -> None:
             for a, b in (((-2, -1.5), (2, -1.5)), ((-2, 1.5), (2, 1.5)), ((0, -1.5), (0, 1.5))):
                 world.canvas.lines(pad.points([a, b]), (224, 222, 214), 0.4)
             if world.chance(taken):
-                world.place(
-                    "helicopter", pad.at(0, 0, rng.choice([0, math.pi / 2, math.pi]) + rng.normal(0, 0.1))
-                )
+                turn = rng.choice((0, math.pi / 2, math.pi)) + rng.normal(0, 0.1)
+                world.place("helicopter", pad.at(0, 0, turn))
+            world.ground.reserve(pad, 17, 17)
     for _ in range(4):
         spot = plot.spot(world, 1.0)
         world.building(spot, rng.uniform(14, 30), rng.uniform(10, 18), hall=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.data.synthetic.textures import COVERS, Image, cover_texture, noise
+from lmmrotate.data.synthetic.covers import COVERS
+from lmmrotate.data.synthetic.textures import Image, cover_texture, levels, noise
 
 Points = npt.NDArray[np.float64]  # (N, 2)
 Colour = tuple[float, float, float]  # RGB, 0 to 255
@@ -137,9 +139,10 @@ class Canvas:
         if right <= left or bottom <= top:
             return
         shape = (bottom - top, right - left)
-        texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, self.sun.direction_rad, self.rng)
+        to_sun = (-math.cos(self.sun.direction_rad), -math.sin(self.sun.direction_rad))
+        texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, to_sun, self.rng)
         s = SUPERSAMPLE
-        fine = cv2.resize(texture, (shape[1] * s, shape[0] * s), interpolation=cv2.INTER_LINEAR)
+        fine = cv2.resize(texture, (shape[1] * s, shape[0] * s), interpolation=cv2.INTER_LINEAR_EXACT)
         target = self.pixels[top * s : bottom * s, left * s : right * s]
         mask = np.zeros(target.shape[:2], dtype=np.uint8)
         cv2.fillPoly(mask, [_fixed(points_px - (left, top))], 255, cv2.LINE_8, _SHIFT)
@@ -185,7 +188,7 @@ class Canvas:
         for foot, top, radius in zip(feet, tops, radii_px.tolist(), strict=True):
             cv2.line(self._shadows, foot, top, 255, max(1, round(1.5 * radius)), cv2.LINE_AA, _SHIFT)
         light = -0.22 * self.sun.offset_px(1.0, 1.0) / max(self.sun.length_per_m, 1e-6)
-        lumps = self.rng.normal(0, 0.33, size=(len(centres_px), 5, 2)) + light
+        lumps = self.rng.uniform(-0.6, 0.6, size=(len(centres_px), 5, 2)) + light
         lumps[:, 0] = 0
         sizes = self.rng.uniform(0.3, 0.5, size=lumps.shape[:2])
         sizes[:, 0] = 0.8
@@ -204,39 +207,37 @@ class Canvas:
         """Draw the flat things, darken the ground and draw the tall things, low ones first."""
         for lie_down in self._flat:
             lie_down()
-        sigma_px = max(0.35 / self.gsd_m, 0.4)
-        soft = cv2.GaussianBlur(self._shadows, (0, 0), sigma_px)
-        light = cv2.resize(
-            255 - cv2.convertScaleAbs(soft, alpha=self.sun.strength),
-            (self.pixels.shape[1], self.pixels.shape[0]),
-            interpolation=cv2.INTER_LINEAR,
-        )
-        cv2.multiply(self.pixels, cv2.merge([light, light, light]), self.pixels, 1 / 255)
+        soft = cv2.GaussianBlur(self._shadows, (0, 0), max(0.35 / self.gsd_m, 0.4))
+        size = (self.pixels.shape[1], self.pixels.shape[0])
+        soft = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR_EXACT)
+        # The sky lights shadows, so they are a little blue.
+        light = cv2.LUT(cv2.merge([soft] * 3), _shadow_table(self.sun.strength))
+        cv2.multiply(self.pixels, light, self.pixels, 1 / 128)
         for _, _, draw in sorted(self._tall, key=lambda item: item[:2]):
             draw()
         self._flat.clear()
         self._tall.clear()
 
     def develop(self, camera: Camera) -> Image:
-        """The finished picture, (H, W, 3) RGB: reduced, with grain, haze, cast, blur and sensor noise."""
+        """The finished picture, (H, W, 3) RGB: reduced, with wear, haze, cast, blur and sensor noise.
+
+        Weights are whole numbers of 1/128, so that the sums are exact in any order of computing.
+        """
         self._cast_shadows()
         shape = (self.height_px, self.width_px)
         image = cv2.resize(self.pixels, shape[::-1], interpolation=cv2.INTER_AREA)
-        # Dirt and wear at two scales: nothing in a real picture is flat.
-        grain = 1 + 0.035 * noise(self.rng, shape, 2.2) + 0.045 * noise(self.rng, shape, 9 / self.gsd_m)
-        worn = cv2.multiply(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_32F)
-        grey = np.full((3, 3), (1 - camera.saturation) / 3) + camera.saturation * np.eye(3)
-        gain = camera.contrast * np.diag(camera.cast) @ grey
-        lost = (1 - camera.contrast) * np.array(camera.haze)
-        seen = cv2.transform(worn, np.column_stack([gain, lost]))
-        seen = cv2.GaussianBlur(seen, (0, 0), camera.blur_px)
-        # A byte of noise for each value is ten times as fast as normal numbers; a little blur makes it
-        # bell-shaped, with a standard deviation of about 43.
-        rough = self.rng.integers(0, 256, size=(*shape, 3), dtype=np.uint8)
-        bell = cv2.GaussianBlur(rough, (3, 3), 0.5).astype(np.float32)
-        amount = camera.noise / 43
-        noisy = cv2.addWeighted(seen, 1.0, bell, amount, -127.5 * amount, dtype=cv2.CV_8U)
-        return np.asarray(noisy, dtype=np.uint8)
+        # Wear and dirt: nothing in a real picture is flat.
+        worn = levels(noise(self.rng, shape, 7 / self.gsd_m), 4.5) + levels(noise(self.rng, shape, 2.5), 2.5)
+        factor = (worn + 128).astype(np.uint8)
+        image = cv2.multiply(image, cv2.merge([factor] * 3), scale=1 / 128)
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        colour = round(128 * camera.saturation)
+        image = cv2.addWeighted(image, colour / 128, grey, 1 - colour / 128, 0)
+        image = cv2.GaussianBlur(cv2.LUT(image, camera.table()), (0, 0), camera.blur_px)
+        rough = np.frombuffer(self.rng.bytes(3 * shape[0] * shape[1]), dtype=np.uint8).reshape(*shape, 3)
+        # Two tables, for what noise adds and what it takes: bytes hold no negative numbers.
+        more, less = camera.noise_tables()
+        return np.asarray(cv2.subtract(cv2.add(image, cv2.LUT(rough, more)), cv2.LUT(rough, less)))
 
 
 class BlankCanvas(Canvas):
@@ -265,7 +266,27 @@ class Camera:
     saturation: float
     blur_px: float
     noise: float
-    """Standard deviation in grey levels, about."""
+    """Standard deviation in grey levels."""
+
+    def table(self) -> Image:
+        """What becomes of each value of each channel, (256, 1, 3)."""
+        values = np.arange(256)[:, None] * self.contrast * np.array(self.cast)
+        lost = (1 - self.contrast) * np.array(self.haze)
+        table: Image = np.clip(np.rint(values + lost), 0, 255).astype(np.uint8)[:, None]
+        return table
+
+    def noise_tables(self) -> tuple[Image, Image]:
+        """Noise above and below 0 for each random byte, (256,): the quantiles of a normal distribution."""
+        normal = NormalDist(0, self.noise)
+        values = np.rint([normal.inv_cdf((byte + 0.5) / 256) for byte in range(256)])
+        return np.maximum(values, 0).astype(np.uint8), np.maximum(-values, 0).astype(np.uint8)
+
+
+def _shadow_table(strength: float) -> Image:
+    """Light (128 is all) for each depth of shadow and channel, (256, 1, 3)."""
+    depth = np.linspace(0, 1, 256)[:, None] * strength * np.array([1.06, 1.0, 0.88])
+    table: Image = np.rint(128 * (1 - depth)).astype(np.uint8)[:, None]
+    return table
 
 
 def _fixed(points_px: npt.NDArray[Any], supersample: int = SUPERSAMPLE) -> npt.NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Themes without houses: fields, woods, roads, sports grounds, and objects scattered on open ground."""
+"""Themes without houses: fields, woods, roads, and objects scattered on open ground."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from lmmrotate.data.synthetic.objects import KINDS
+from lmmrotate.data.synthetic.parks import fit
 from lmmrotate.data.synthetic.plots import Plot, choice, wavy
+from lmmrotate.data.synthetic.scenery import blob, dress, grove
 from lmmrotate.data.synthetic.world import World
 
 
@@ -22,6 +24,10 @@ def farmland(world: World, plot: Plot, density: str) -> None:
         turn = 0.0 if world.chance(0.7) else math.pi / 2
         cover = choice(world, "crop", "crop", "plough", "stubble", "grass", "lawn")
         world.canvas.cover(cover, part.box, plot.frame.angle_rad + turn)
+        if world.chance(0.5):
+            _tramlines(world, part, turn)
+    for _ in range(rng.integers(0, 3)):
+        grove(world, plot.spot(world), rng.uniform(0.05, 0.2) * min(plot.clear_m))
     for v in edges[1:-1]:
         line = plot.frame.at(0, v)
         if world.chance(0.5):
@@ -43,21 +49,33 @@ def farmland(world: World, plot: Plot, density: str) -> None:
         world.trees(yard, 70, 60, 10)
 
 
+def _tramlines(world: World, field: Plot, turn_rad: float) -> None:
+    """Wheel tracks along the rows, where the sprayer drives."""
+    frame, gap = field.frame.at(0, 0, turn_rad), world.rng.uniform(14, 27)
+    long, wide = (field.length_m, field.width_m) if turn_rad == 0 else (field.width_m, field.length_m)
+    v = np.arange(-wide / 2 + world.rng.uniform(0, gap), wide / 2, gap)
+    v = np.repeat(np.concatenate([v - 0.9, v + 0.9]), 2)
+    ends = np.stack([np.tile([-long / 2, long / 2], len(v) // 2), v], axis=1)
+    if len(v):
+        world.canvas.lines(frame.points(ends).reshape(-1, 2, 2), (126, 116, 86), 0.3)
+
+
 def forest(world: World, plot: Plot, density: str) -> None:
     """A wood with clearings, perhaps a road."""
     rng = world.rng
     world.canvas.cover(choice(world, "forest", "forest", "scrub"), plot.box)
     for _ in range(rng.integers(0, 3)):
         spot = plot.spot(world, 0.8)
-        angles = np.linspace(0, 2 * math.pi, 19)[:-1]
-        radii = rng.arrays.uniform(0.6, 1.3, size=18) * rng.uniform(10, 35)
-        outline = np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
-        world.canvas.cover(choice(world, "grass", "soil", "scrub"), spot.points(outline))
+        edge = blob(world, spot, rng.uniform(8, 35))
+        world.canvas.cover(choice(world, "grass", "soil", "scrub"), edge)
+        world.crowns(edge, (2.0, 4.0))
     if world.chance(0.5):
         road = plot.frame.at(0, rng.uniform(-0.3, 0.3) * plot.width_m)
         lanes = rng.integers(1, 3)
         world.road(road, plot.length_m, lanes, kerb=False)
         world.traffic(road, plot.length_m, lanes, 60.0)
+        for side in (-1, 1):
+            world.trees(road.at(0, side * (1.7 * lanes + 2.5)), plot.length_m, 3.0, plot.length_m / 4)
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 900, (2.5, 4.5))
 
 
@@ -65,6 +83,7 @@ def highway(world: World, plot: Plot, density: str) -> None:
     """Two carriageways through open country, with a slip road."""
     rng = world.rng
     world.canvas.cover(choice(world, "grass", "scrub", "crop", "soil"), plot.box, plot.frame.angle_rad)
+    dress(world, plot, 0.6)
     lanes = rng.integers(2, 5)
     apart = 3.4 * lanes + 1 + rng.uniform(3, 9)
     middle = plot.frame.at(0, rng.uniform(-0.2, 0.2) * plot.width_m)
@@ -94,6 +113,7 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
     """A roundabout with its roads, some traffic and houses."""
     rng = world.rng
     world.canvas.cover(choice(world, "grass", "lawn", "paving"), plot.box, plot.frame.angle_rad)
+    dress(world, plot, 0.4)
     middle = plot.frame.at(*rng.spot(0.24 * plot.clear_m[0], 0.24 * plot.clear_m[1]))
     diameter = rng.uniform(26, min(60.0, max(27.0, 0.4 * min(plot.clear_m))))
     arms = rng.integers(3, 5)
@@ -113,85 +133,6 @@ def roundabout(world: World, plot: Plot, density: str) -> None:
     world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / 350)
 
 
-def sports(world: World, plot: Plot, density: str) -> None:
-    """Fields as large as fit, then rows of courts, in a park."""
-    rng = world.rng
-    world.canvas.cover(choice(world, "lawn", "grass"), plot.box, plot.frame.angle_rad)
-    if world.chance(0.6):
-        path = plot.frame.at(0, rng.uniform(-0.5, 0.5) * plot.width_m)
-        world.canvas.cover("paving", path.box(plot.length_m, 3.0), path.angle_rad)
-    fields = [name for name in ("track", "soccer", "baseball") if KINDS[name].label in world.classes]
-    wanted = rng.integers(0, 3) if density != "dense" else 1
-    for _ in range(wanted):
-        for _ in range(8):
-            if not fields:
-                break
-            # A running track fits few places: it gets more tries.
-            name = fields[0] if world.chance(0.4) else choice(world, *fields)
-            size = KINDS[name].size(rng)
-            turn = (0.0, math.pi / 2, math.pi)[rng.integers(0, 3)]
-            if _fit(world, plot, name, size, turn, 3.0, whole=0.75):
-                break
-    for _ in range(rng.integers(2, 5)):
-        _courts(world, plot, density)
-    if world.chance(0.3):
-        _fit(world, plot, "big-pool", KINDS["big-pool"].size(rng), 0.0, 3.0)
-    for _ in range(3):
-        spot = plot.spot(world, 0.8)
-        world.building(spot, rng.uniform(12, 26), rng.uniform(8, 14), hall=True)
-    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(150, 600))
-
-
-def _fit(
-    world: World,
-    plot: Plot,
-    name: str,
-    size_m: tuple[float, float],
-    turn_rad: float,
-    margin_m: float,
-    whole: float = 1.0,
-) -> bool:
-    """Place a large object inside the picture, if a few random spots allow it.
-
-    ``whole`` is the part of its length and width that must be inside.
-    """
-    picture = (world.canvas.width_px, world.canvas.height_px)
-    for _ in range(10):
-        frame = plot.spot(world, 0.7, turn_rad)
-        box = frame.box(size_m[0] * whole, size_m[1] * whole)
-        if (box < 0).any() or (box > picture).any():
-            continue
-        if world.place(name, frame, size_m, margin_m):
-            return True
-    return False
-
-
-def _courts(world: World, plot: Plot, density: str) -> None:
-    """A row of tennis or basketball courts on one slab."""
-    rng = world.rng
-    name = choice(world, "tennis", "tennis", "basketball")
-    kind = KINDS[name]
-    if kind.label not in world.classes:
-        return
-    count = rng.integers(3, 8) if density == "dense" else rng.integers(1, 5)
-    length, width = kind.size(rng)
-    pitch = width + (5.5 if name == "tennis" else 4.0)
-    while count > 1 and pitch * count > 0.9 * max(plot.clear_m):
-        count -= 1
-    slab_m = (length + 11.0, pitch * count + 3.0) if name == "tennis" else (length + 4.0, pitch * count)
-    colour = world.pick(kind.colours)
-    surround = world.pick((*kind.colours, (152, 84, 66), (84, 116, 88)))
-    for _ in range(8):
-        slab = plot.spot(world, 0.9, math.pi / 2 * rng.integers(0, 2))
-        if not world.visible(slab) or not world.ground.free(slab, *slab_m):
-            continue
-        world.canvas.polygon(slab.box(*slab_m), surround)
-        for court in range(count):
-            world.place(name, slab.at(0, (court - (count - 1) / 2) * pitch), (length, width), 0.3, colour)
-        world.ground.reserve(slab, *slab_m)
-        return
-
-
 def scatter(world: World, plot: Plot, density: str) -> None:
     """Open ground with 0 to 6 larger objects for each 256 px square: easy to see, easy to learn."""
     cover = choice(
@@ -203,6 +144,8 @@ def scatter(world: World, plot: Plot, density: str) -> None:
         edge = plot.frame.at(0, v)
         other = choice(world, "grass", "soil", "crop", "asphalt", "lawn", "concrete")
         world.canvas.cover(other, wavy(world, edge, plot.length_m, plot.width_m / 2 - v, 6.0), edge.angle_rad)
+    if cover not in ("concrete", "asphalt", "paving"):
+        dress(world, plot)
     if world.chance(0.3):
         road = plot.frame.at(0, world.rng.uniform(-0.45, 0.45) * plot.width_m)
         world.road(road, plot.length_m, 2)
@@ -216,7 +159,7 @@ def scatter_objects(world: World, plot: Plot, water: bool) -> None:
     """Whole, well visible objects of one to three kinds at random places and angles."""
     rng, gsd = world.rng, world.canvas.gsd_m
     wide, high = world.size_m
-    squares = min(plot.clear_m[0] * plot.clear_m[1], wide * high) / (256 * gsd) ** 2
+    squares = max(1.0, min(plot.clear_m[0] * plot.clear_m[1], wide * high) / (256 * gsd) ** 2)
     room = min(plot.clear_m)
     fitting = [
         kind.name
@@ -231,11 +174,11 @@ def scatter_objects(world: World, plot: Plot, water: bool) -> None:
     if not fitting:
         return
     kinds = [choice(world, *fitting) for _ in range(rng.integers(1, 4))]
-    for _ in range(int(rng.integers(0, math.floor(6 * max(squares, 0.17)) + 1))):
+    for _ in range(rng.integers(0, math.floor(6 * squares) + 1)):
         name = choice(world, *kinds)
         low, high = KINDS[name].length_m
         for _ in range(12):
             length = rng.uniform(low, max(low, min(high, 0.6 * room)))
             size = (length, length * rng.uniform(*KINDS[name].aspect))
-            if _fit(world, plot, name, size, rng.uniform(0, 2 * math.pi), 2.0):
+            if fit(world, plot, name, size, rng.uniform(0, 2 * math.pi), 2.0):
                 break

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from lmmrotate.data.synthetic.canvas import Frame
+from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.plots import Plot
-from lmmrotate.data.synthetic.themes import BY_NAME, THEMES, Theme
+from lmmrotate.data.synthetic.themes import BY_NAME, DENSITIES, THEMES, Theme
 from lmmrotate.data.synthetic.world import World
 
 _LARGEST_PLOT_M = 260.0
@@ -14,7 +15,29 @@ _ROAD_M = 11.0
 _AFLOAT = frozenset({"ship", "harbor"})
 
 
-def furnish(world: World, density: str) -> None:
+def plan(
+    rng: Dice,
+    size_px: tuple[int, int],
+    gsd_range_m: tuple[float, float],
+    density: str,
+    classes: frozenset[str],
+) -> tuple[float, Theme | None]:
+    """Ground sample distance in metres, and the theme of the whole scene; None for a scene of many plots."""
+    low, high = gsd_range_m
+    gsd_m = rng.uniform(low, high)
+    if max(size_px) * gsd_m > _LARGEST_PLOT_M:
+        return gsd_m, None
+    high = min(high, _LARGEST_PLOT_M / max(size_px))
+    theme = _choose(rng, min(size_px) * high, density, classes, None)
+    low = min(max(low, theme.least_m / min(size_px)), high)
+    return rng.uniform(_clamp(theme.gsd_m[0], low, high), _clamp(theme.gsd_m[1], low, high)), theme
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+def furnish(world: World, theme: Theme | None, density: str) -> None:
     """Paint the whole scene and place its objects.
 
     A small scene is one plot with one theme. A large one is cut by roads into plots with a theme each;
@@ -27,9 +50,8 @@ def furnish(world: World, density: str) -> None:
     length, depth = width * cos + height * sin + 8, width * sin + height * cos + 8
     world.canvas.cover("grass")
     middle = world.middle(angle)
-    if max(width, height) <= _LARGEST_PLOT_M:
-        plot = Plot(middle, length, depth, (width, height))
-        _choose(world, plot, density, None).build(world, plot, density)
+    if theme:
+        theme.build(world, Plot(middle, length, depth, (width, height)), density)
         return
     front = 0.0
     if world.classes & _AFLOAT and (world.chance(0.5) or world.classes <= _AFLOAT):
@@ -37,9 +59,7 @@ def furnish(world: World, density: str) -> None:
         _water_front(world, middle.at((length - front) / 2, 0, math.pi / 2), depth, front, density)
     land = middle.at(-front / 2, 0)
     for frame, plot_length, plot_depth in _split(world, land, length - front, depth):
-        plot = Plot(frame, plot_length, plot_depth, (plot_length, plot_depth))
-        if _seen(world, plot):
-            _choose(world, plot, density, False).build(world, plot, density)
+        _build(world, Plot(frame, plot_length, plot_depth, (plot_length, plot_depth)), density, False)
 
 
 def _water_front(world: World, frame: Frame, length_m: float, depth_m: float, density: str) -> None:
@@ -49,8 +69,7 @@ def _water_front(world: World, frame: Frame, length_m: float, depth_m: float, de
     while u < length_m / 2:
         part = min(world.rng.uniform(0.5, 1.0) * _LARGEST_PLOT_M, max(length_m / 2 - u, 60.0))
         plot = Plot(frame.at(u + part / 2, 0), part, depth_m, (part, depth_m), flooded=True)
-        if _seen(world, plot):
-            _choose(world, plot, density, True).build(world, plot, density)
+        _build(world, plot, density, True)
         u += part
 
 
@@ -70,21 +89,24 @@ def _split(world: World, frame: Frame, length_m: float, width_m: float) -> list[
     return parts
 
 
-def _seen(world: World, plot: Plot) -> bool:
+def _build(world: World, plot: Plot, density: str, afloat: bool) -> None:
+    """Give the plot a theme if anything of it can be seen."""
     (x, y), (right, bottom) = plot.box.min(axis=0), plot.box.max(axis=0)
-    return bool(x < world.canvas.width_px and y < world.canvas.height_px and right > 0 and bottom > 0)
+    if x < world.canvas.width_px and y < world.canvas.height_px and right > 0 and bottom > 0:
+        theme = _choose(world.rng, min(plot.clear_m), density, world.classes, afloat)
+        theme.build(world, plot, density)
 
 
-def _choose(world: World, plot: Plot, density: str, afloat: bool | None) -> Theme:
-    """A theme that fits the plot and the wanted classes; on water or land only, or either (None)."""
+def _choose(rng: Dice, room_m: float, density: str, classes: frozenset[str], afloat: bool | None) -> Theme:
+    """A theme that fits the room and the wanted classes; on water or land only, or either (None)."""
     weights = [
-        theme.weights[density]
-        if theme.least_m <= min(plot.clear_m)
-        and (not theme.classes or world.classes & theme.classes)
+        theme.weights[DENSITIES.index(density)]
+        if theme.least_m <= room_m
+        and (not theme.classes or classes & theme.classes)
         and (afloat is None or theme.afloat == afloat)
         else 0.0
         for theme in THEMES
     ]
     if not any(weights):
         return BY_NAME["sea" if afloat else "farmland"]
-    return world.rng.choices(THEMES, weights)[0]
+    return rng.weighted(THEMES, weights)

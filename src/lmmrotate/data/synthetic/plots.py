@@ -62,7 +62,7 @@ def choice(world: World, *names: str) -> str:
 
 def crowd(world: World, density: str) -> float:
     """Share of places that are taken: a row of cars, a pier of boats."""
-    return world.rng.uniform(0.7, 0.97) if density == "dense" else world.rng.betavariate(2.0, 1.6)
+    return world.rng.uniform(0.7, 0.97) if density == "dense" else world.rng.share()
 
 
 def wavy(
@@ -70,10 +70,10 @@ def wavy(
 ) -> Points:
     """Ground on the right of the frame's u axis with an uneven edge, polygon (N, 2) in pixels."""
     count = max(4, math.ceil(length_m / size_m))
-    coarse = world.rng.arrays.normal(0, waves_m, size=count + 3)
+    coarse = waves_m * world.rng.arrays.uniform(-1.8, 1.8, size=count + 3)
     u = np.linspace(-length_m / 2, length_m / 2, 4 * count)
     v = np.interp(np.linspace(1, count + 1, len(u)), np.arange(count + 3), coarse)
     v = np.convolve(np.pad(v, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
-    v += world.rng.arrays.normal(0, 0.04 * waves_m, size=len(u))
+    v += 0.07 * waves_m * world.rng.arrays.uniform(-1, 1, size=len(u))
     shore = frame.points(np.stack([u, v], axis=1))
     return np.concatenate([shore, frame.points([(length_m / 2, depth_m), (-length_m / 2, depth_m)])])

@@ -13,7 +13,7 @@ from lmmrotate.data.catalog import dataset_spec
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.canvas import BlankCanvas, Camera, Canvas, Sun
 from lmmrotate.data.synthetic.dice import Dice
-from lmmrotate.data.synthetic.layout import furnish
+from lmmrotate.data.synthetic.layout import furnish, plan
 from lmmrotate.data.synthetic.world import World
 from lmmrotate.errors import ConfigError
 
@@ -22,6 +22,7 @@ CLASSES: tuple[str, ...] = dataset_spec("dota_v1").classes
 Density = Literal["sparse", "mixed", "dense"]
 DENSITIES: tuple[Density, ...] = ("sparse", "mixed", "dense")
 
+SPARSE = 6
 MIN_SIZE_PX, MAX_SIZE_PX = 32, 12_000
 MIN_GSD_M, MAX_GSD_M = 0.05, 5.0
 
@@ -34,8 +35,10 @@ class SceneSpec:
     height_px: int = 256
     gsd_m: float | tuple[float, float] = (0.3, 0.8)
     """Ground sample distance, metres for each pixel: a number, or the range one is drawn from."""
-    density: Density = "mixed"
-    """"sparse": 0 to 6 larger objects for each 256 px square; "dense": crowded places only; "mixed": all."""
+    density: Density | int = "mixed"
+    """"sparse": 0 to 6 easy objects, or for each 256 px square in larger scenes; "dense": crowded places;
+    "mixed": everything, empty ground included; a number: as mixed, with no more objects than that a scene.
+    """
     classes: tuple[str, ...] = CLASSES
     """Classes that may appear, and the class list of the data set; others are neither drawn nor annotated."""
 
@@ -54,8 +57,12 @@ class SceneSpec:
                 f"synthetic: gsd_m must be a number or a range (low, high) from {MIN_GSD_M} to {MAX_GSD_M} "
                 f"metres for each pixel, got {self.gsd_m}"
             )
-        if self.density not in DENSITIES:
-            raise ConfigError(f"synthetic: unknown density {self.density!r}; known: {', '.join(DENSITIES)}")
+        number = isinstance(self.density, int) and not isinstance(self.density, bool) and self.density >= 0
+        if not number and self.density not in DENSITIES:
+            raise ConfigError(
+                f"synthetic: unknown density {self.density!r}; known: {', '.join(DENSITIES)}, "
+                "or the most objects a scene may have"
+            )
         unknown = [name for name in self.classes if name not in CLASSES]
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
             wrong = (
@@ -92,11 +99,11 @@ def render_scene(
     Returns:
         The picture (H, W, 3), RGB, and its record. Quads (N, 4, 2) are float64 pixels, the exact extent of
         what is drawn: front left, front right, rear right, rear left, clockwise on screen; round objects
-        have an axis-aligned square. No two overlap. Objects of which less than 70 % lies in the picture
-        have difficulty 2.
+        have an axis-aligned square. No two overlap. Objects that the picture's edge cuts have difficulty 2;
+        those of which less than 70 % would be seen are not drawn.
     """
     world = _world(spec, seed, index, Canvas)
-    pixels = world.canvas.develop(_camera(world.canvas.rng))
+    pixels = world.canvas.develop(_camera(Dice(seed, index, 2)))
     return pixels, world.record(image_name(index, split))
 
 
@@ -110,27 +117,37 @@ def _world(spec: SceneSpec, seed: int, index: int, canvas_type: type[Canvas]) ->
         raise ConfigError(f"synthetic: seed and index must be at least 0, got {seed} and {index}")
     # What stands where and how it is drawn take their numbers from different streams: a new texture
     # moves no object.
-    rng, paint = Dice(seed, index), np.random.default_rng([seed, index, 1])
-    gsd_m = rng.uniform(*spec.gsd_range_m)
+    rng, paint = Dice(seed, index, 0), np.random.default_rng([seed, index, 1])
+    classes, size_px = frozenset(spec.classes), (spec.width_px, spec.height_px)
+    style = spec.density if isinstance(spec.density, str) else "mixed"
+    gsd_m, theme = plan(rng, size_px, spec.gsd_range_m, style, classes)
     sun = Sun(
         direction_rad=rng.uniform(0, 2 * math.pi),
         length_per_m=rng.uniform(0.25, 1.1),
-        strength=rng.uniform(0.35, 0.62),
+        strength=rng.uniform(0.45, 0.7),
     )
-    world = World(canvas_type(spec.width_px, spec.height_px, gsd_m, sun, paint), spec.classes, rng)
-    furnish(world, spec.density)
+    world = World(canvas_type(*size_px, gsd_m, sun, paint), classes, rng)
+    furnish(world, theme, style)
+    world.finish(_limit(spec, rng))
     return world
 
 
-def _camera(rng: np.random.Generator) -> Camera:
-    warm = rng.normal(0, 0.035)
-    exposure = rng.uniform(0.86, 1.12)
+def _limit(spec: SceneSpec, rng: Dice) -> int | None:
+    """The most objects to keep."""
+    if spec.density == "sparse":
+        return rng.integers(0, SPARSE * max(1, spec.width_px * spec.height_px // 256**2) + 1)
+    return spec.density if isinstance(spec.density, int) else None
+
+
+def _camera(rng: Dice) -> Camera:
+    warm = rng.normal(0, 0.04)
+    exposure = rng.uniform(0.88, 1.16)
     haze = rng.uniform(130, 190)
     return Camera(
         cast=(exposure * (1 + warm), exposure, exposure * (1 - warm)),
         haze=(haze * 0.96, haze, haze * 1.05),
-        contrast=1 - rng.beta(1.2, 8),
-        saturation=rng.uniform(0.6, 1.0),
-        blur_px=rng.uniform(0.3, 0.75),
-        noise=rng.uniform(1.0, 5.5),
+        contrast=1.12 - 0.5 * rng.small_share(),
+        saturation=rng.uniform(0.7, 1.12),
+        blur_px=rng.uniform(0.35, 0.8),
+        noise=rng.uniform(0.8, 4.0),
     )

@@ -1,127 +1,125 @@
-"""Land cover: what the ground looks like between the objects."""
+"""Land cover: what the ground looks like between the objects.
+
+Everything here is whole-number arithmetic on bytes, which OpenCV and NumPy do alike on every processor:
+the same seed gives the same picture to the byte.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lmmrotate.data.synthetic.covers import Cover
+
 Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB or (H, W)
-Field = npt.NDArray[np.float32]  # (H, W), about standard normal
+Bytes = npt.NDArray[np.uint8]  # (H, W): noise, 128 in the middle, standard deviation ``SPREAD``
+Levels = npt.NDArray[np.int16]  # (H, W) grey levels to add
+
+SPREAD = 40
+_ONE = 32
+"""One standard deviation of ``Levels`` that are scaled later."""
 
 
-@dataclass(frozen=True)
-class Cover:
-    """One kind of ground: colours, and what makes it uneven. Lengths in metres, strengths in grey levels."""
-
-    colours: tuple[tuple[tuple[int, int, int], tuple[int, int, int]], ...]
-    """Pairs of RGB; one pair is drawn for each patch, and slow noise mixes its two colours."""
-    patch_m: float = 30.0
-    """Size of the slow noise."""
-    speckle: tuple[tuple[float, float], ...] = ((1.2, 5.0),)
-    """(size, strength) of brightness noise."""
-    rows: tuple[float, float, float] | None = None
-    """Plough lines, mowing stripes or waves: least and greatest distance, strength."""
-    relief: tuple[float, float] | None = None
-    """(size, strength) of bumps that the sun lights from one side: crowns, waves."""
-    slab_m: float | None = None
-    """Joints between concrete slabs."""
+def noise(rng: np.random.Generator, shape: tuple[int, int], size_px: float) -> Bytes:
+    """Smooth noise (H, W) with bumps of about ``size_px`` pixels and no preferred direction."""
+    # Blurred random points, then enlarged: plain enlargement would weave a pattern along the grid.
+    step = max(0.36 * size_px, 1.0)
+    rows, columns = math.ceil(shape[0] / step) + 3, math.ceil(shape[1] / step) + 3
+    sigma = max(0.45 * size_px / step, 0.5)
+    grid = cv2.GaussianBlur(_random_bytes(rng, (rows, columns)), (0, 0), sigma)
+    grid = cv2.LUT(grid, _stretch(round(4 * sigma)))
+    if step == 1.0:
+        return np.asarray(grid[: shape[0], : shape[1]])
+    width, height = round((columns - 2) * step), round((rows - 2) * step)  # at least the shape
+    # Other ways of enlarging give other bytes on other processors.
+    enlarged = cv2.resize(grid[1:-1, 1:-1], (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+    return np.asarray(enlarged[: shape[0], : shape[1]], dtype=np.uint8)
 
 
-COVERS: dict[str, Cover] = {
-    "grass": Cover(
-        (((84, 98, 58), (118, 122, 82)), ((76, 92, 60), (98, 108, 72)), ((112, 110, 74), (136, 128, 92))),
-        18.0,
-        ((1.0, 6.0), (5.0, 5.0)),
-    ),
-    "lawn": Cover((((78, 104, 58), (94, 116, 70)), ((88, 108, 66), (108, 120, 78))), 25.0, ((0.8, 4.0),)),
-    "mown": Cover((((72, 106, 56), (88, 118, 66)),), 40.0, ((0.8, 3.0),), (9.0, 12.0, 7.0)),
-    "crop": Cover(
-        (((82, 104, 52), (100, 120, 62)), ((96, 108, 60), (122, 128, 72)), ((66, 90, 50), (80, 104, 58))),
-        60.0,
-        ((1.0, 5.0), (10.0, 4.0)),
-        (1.6, 4.0, 7.0),
-    ),
-    "plough": Cover(
-        (((118, 98, 76), (140, 118, 92)), ((104, 88, 70), (126, 104, 84)), ((146, 128, 98), (164, 146, 112))),
-        50.0,
-        ((1.0, 5.0), (12.0, 5.0)),
-        (1.4, 3.2, 8.0),
-    ),
-    "stubble": Cover(
-        (((160, 146, 104), (178, 164, 120)), ((150, 136, 100), (168, 156, 116))),
-        60.0,
-        ((1.0, 5.0),),
-        (4.0, 9.0, 6.0),
-    ),
-    "forest": Cover(
-        (((42, 60, 38), (64, 82, 48)), ((50, 66, 44), (70, 80, 52))), 14.0, ((1.0, 6.0),), relief=(5.0, 26.0)
-    ),
-    "scrub": Cover((((92, 96, 64), (124, 118, 84)),), 10.0, ((1.2, 7.0),), relief=(3.0, 11.0)),
-    "soil": Cover(
-        (((140, 122, 96), (164, 146, 118)), ((126, 112, 92), (150, 134, 112))), 14.0, ((0.9, 6.0), (4.0, 5.0))
-    ),
-    "sand": Cover((((184, 170, 138), (206, 192, 160)),), 12.0, ((1.0, 5.0),)),
-    "rock": Cover((((112, 108, 100), (146, 140, 128)),), 5.0, ((1.2, 12.0),), relief=(1.8, 14.0)),
-    "asphalt": Cover(
-        (((88, 88, 88), (104, 103, 101)), ((104, 103, 100), (120, 118, 115)), ((74, 75, 77), (88, 88, 89))),
-        18.0,
-        ((0.8, 4.0), (6.0, 4.0)),
-    ),
-    "road": Cover((((96, 96, 95), (114, 112, 110)), ((84, 85, 86), (100, 100, 100))), 25.0, ((0.8, 3.0),)),
-    "paving": Cover(
-        (((146, 142, 132), (164, 158, 148)), ((134, 128, 120), (152, 146, 138))), 9.0, ((0.9, 6.0),)
-    ),
-    "concrete": Cover(
-        (((148, 146, 138), (168, 165, 156)), ((130, 130, 126), (150, 149, 144))),
-        22.0,
-        ((0.9, 4.0),),
-        slab_m=7.5,
-    ),
-    "clay": Cover((((156, 96, 74), (172, 112, 86)),), 12.0, ((0.9, 4.0),)),
-    "sea": Cover(
-        (((30, 52, 66), (44, 68, 78)), ((34, 62, 66), (50, 78, 78)), ((24, 44, 62), (34, 56, 72))),
-        70.0,
-        ((1.0, 2.0), (14.0, 2.5)),
-        relief=(2.5, 4.0),
-    ),
-    "basin": Cover(
-        (((32, 50, 48), (42, 60, 56)), ((38, 56, 62), (50, 66, 70))), 60.0, ((1.0, 2.0),), relief=(1.6, 2.0)
-    ),
-    "shallow": Cover((((76, 104, 100), (98, 122, 110)),), 20.0, ((1.0, 3.0),), relief=(2.5, 4.0)),
-}
+def _random_bytes(rng: np.random.Generator, shape: tuple[int, int]) -> Bytes:
+    return np.frombuffer(rng.bytes(shape[0] * shape[1]), dtype=np.uint8).reshape(shape)
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], size_px: float) -> Field:
-    """Smooth noise (H, W), about standard normal, with bumps of ``size_px`` pixels."""
-    # Bytes come four times as fast as normal numbers, and smoothing hides the difference.
-    if size_px < 4:
-        # Enlarging by a little would give a woven pattern: blur instead.
-        sigma = max(0.4 * size_px, 0.45)
-        rough = rng.integers(0, 256, size=shape, dtype=np.uint8).astype(np.float32)
-        smooth = cv2.GaussianBlur(rough, (0, 0), sigma)
-        gain = sigma / 21
-        return np.asarray(cv2.addWeighted(smooth, gain, smooth, 0, -127.5 * gain), dtype=np.float32)
-    grid = rng.integers(0, 256, size=_grid(shape, size_px), dtype=np.uint8).astype(np.float32)
-    return _enlarged((grid - 127.5) * np.float32(1 / 74), shape, size_px)
+@cache
+def _stretch(quarters: int) -> Bytes:
+    """Table that brings random bytes blurred with sigma = quarters / 4 back to the standard spread."""
+    sigma = quarters / 4
+    after = 73.9 * min(1.0, 1 / (2 * math.sqrt(math.pi) * sigma))
+    return np.array(
+        [min(max(round(128 + (v - 127.5) * SPREAD / after), 0), 255) for v in range(256)], np.uint8
+    )
 
 
-def _enlarged(grid: Field, shape: tuple[int, int], size_px: float) -> Field:
-    """A grid (h, w) or (h, w, C) at full size; strong enlargement in two steps, which is faster."""
-    if size_px > 8:
-        between = (-(-shape[1] // 4), -(-shape[0] // 4))
-        grid = np.asarray(cv2.resize(grid, between, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-        return np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-    return np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+@cache
+def _table(strength: float) -> npt.NDArray[np.int16]:
+    """Grey levels for each byte of noise; one standard deviation is ``strength``."""
+    return np.array([round((v - 128) * strength / SPREAD) for v in range(256)], dtype=np.int16)
 
 
-def _grid(shape: tuple[int, int], size_px: float) -> tuple[int, int]:
-    """Rows and columns of a grid of points that far apart."""
-    step = max(size_px, 1)
-    return math.ceil(shape[0] / step) + 1, math.ceil(shape[1] / step) + 1
+def levels(field: Bytes, strength: float) -> Levels:
+    """Noise as grey levels with this standard deviation."""
+    return np.asarray(cv2.LUT(field, _table(strength)), dtype=np.int16)
+
+
+def mottle(rng: np.random.Generator, shape: tuple[int, int], size_px: float, strength: float) -> Levels:
+    """Noise at three scales, large ones strongest: patches with frayed edges."""
+    total = levels(noise(rng, shape, size_px), 0.8 * strength)
+    for part, share in ((2.7, 0.5), (7.0, 0.33)):
+        if size_px / part >= 1.5:
+            total += levels(noise(rng, shape, size_px / part), share * strength)
+    return total
+
+
+def canopy(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    crown_px: float,
+    cover: float,
+    shift: tuple[float, float],
+) -> tuple[Levels, Levels]:
+    """A closed or open roof of round crowns seen from above.
+
+    Args:
+        shape: (H, W).
+        crown_px: distance of the crowns' centres.
+        cover: radius of a crown in units of that distance; 0.75 leaves no gap.
+        shift: direction to the sun on screen, a unit vector.
+
+    Returns:
+        Height and light (H, W), in units of ``_ONE``; light is above 0 on the side of the sun.
+    """
+    step = max(crown_px, 2.5)
+    pad = math.ceil(step)
+    height, width = shape[0] + 2 * pad, shape[1] + 2 * pad
+    rows, columns = int(height / step) + 1, int(width / step) + 1
+    jitter = _random_bytes(rng, (2, rows * columns)).reshape(2, rows, columns) / 255.0
+    y = ((np.arange(rows)[:, None] + jitter[0]) * step).astype(np.int64)
+    x = ((np.arange(columns) + jitter[1]) * step).astype(np.int64)
+    kept = (y < height) & (x < width)
+    empty = np.full((height, width), 255, dtype=np.uint8)
+    empty[y[kept], x[kept]] = 0
+    away, label = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    distance = np.minimum(away * np.float32(128 / (cover * step)), 128).astype(np.uint8)
+    dome = np.asarray(cv2.LUT(distance, _dome()), dtype=np.int16)
+    tone = levels(_random_bytes(rng, (1, 256)), 0.16 * _ONE)[0][np.asarray(label, dtype=np.int32) & 255]
+    near = max(1, round(0.3 * cover * step))
+    dx, dy = round(near * shift[0]), round(near * shift[1])
+    inner = dome[pad : pad + shape[0], pad : pad + shape[1]]
+    sunward = dome[pad + dy : pad + dy + shape[0], pad + dx : pad + dx + shape[1]]
+    inside = inner > -_ONE  # gaps have no tone of their own
+    return inner + tone[pad : pad + shape[0], pad : pad + shape[1]] * inside, inner - sunward
+
+
+@cache
+def _dome() -> npt.NDArray[np.int16]:
+    """Height of a crown by distance from its middle (128 is its edge)."""
+    return np.array(
+        [round(_ONE * (2 * math.sqrt(max(0.0, 1 - (d / 128) ** 2)) - 1)) for d in range(256)], np.int16
+    )
 
 
 def cover_texture(
@@ -129,50 +127,92 @@ def cover_texture(
     shape: tuple[int, int],
     gsd_m: float,
     angle_rad: float,
-    sun_rad: float,
+    to_sun: tuple[float, float],
     rng: np.random.Generator,
 ) -> Image:
-    """A patch of ground, (H, W, 3) RGB; ``angle_rad`` is the direction of rows and slabs."""
-    dark, bright = np.asarray(cover.colours[rng.integers(len(cover.colours))], dtype=np.float32)
-    mix = 0.5 + 0.3 * rng.standard_normal((*_grid(shape, cover.patch_m / gsd_m), 1), dtype=np.float32)
-    slow = (dark + rng.uniform(-6, 6) + np.clip(mix, 0, 1) * (bright - dark)).astype(np.float32)
-    colour = _enlarged(slow, shape, cover.patch_m / gsd_m)
-    level = np.zeros(shape, dtype=np.float32)
+    """A patch of ground, (H, W, 3) RGB.
+
+    Args:
+        cover: what kind.
+        shape: (H, W).
+        gsd_m: metres for each pixel.
+        angle_rad: direction of rows and slabs.
+        to_sun: unit vector on screen.
+    """
+    place = mottle(rng, shape, cover.patch_m / gsd_m, 42.0 * cover.patchy)
+    light = np.full(shape, rng.integers(-6, 7), dtype=np.int16)
     for size_m, strength in cover.speckle:
-        level += strength * noise(rng, shape, size_m / gsd_m)
-    if cover.relief:
-        size_m, strength = cover.relief
-        level += strength * _lit(noise(rng, shape, size_m / gsd_m), sun_rad, 0.3 * size_m / gsd_m)
-    if cover.rows or cover.slab_m:
-        level += _lines(cover, shape, gsd_m, angle_rad, rng)
-    return np.asarray(cv2.add(colour, cv2.merge([level, level, level]), dtype=cv2.CV_8U), dtype=np.uint8)
-
-
-def _lit(bumps: Field, sun_rad: float, step_px: float) -> Field:
-    """Bumps lit from the side the shadows point away from: bright towards the sun, dark behind."""
-    dx, dy = max(step_px, 1) * math.cos(sun_rad), max(step_px, 1) * math.sin(sun_rad)
-    moved = cv2.warpAffine(
-        bumps,
-        np.array([[1, 0, -dx], [0, 1, -dy]], dtype=np.float32),
-        (bumps.shape[1], bumps.shape[0]),
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    # The crown itself is brighter than the gap between crowns.
-    return np.asarray(0.55 * (moved - bumps) + 0.45 * bumps, dtype=np.float32)
-
-
-def _lines(
-    cover: Cover, shape: tuple[int, int], gsd_m: float, angle_rad: float, rng: np.random.Generator
-) -> Field:
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    cos, sin = math.cos(angle_rad) * gsd_m, math.sin(angle_rad) * gsd_m
-    across = (-x * sin + y * cos).astype(np.float32)
+        # Below a pixel, grain averages out.
+        light += levels(noise(rng, shape, size_m / gsd_m), strength * min(1.0, 1.6 * size_m / gsd_m))
+    if cover.crowns:
+        size_m, share, strength = cover.crowns
+        height, lit = canopy(rng, shape, size_m / gsd_m, share, to_sun)
+        place += height
+        light += (height * round(0.6 * strength) + lit * round(strength)) // _ONE
+    if cover.waves:
+        size_m, strength = cover.waves
+        light += _waves(rng, shape, size_m / gsd_m, strength, to_sun)
     if cover.rows:
-        low, high, strength = cover.rows
-        # Rows closer than three pixels would only shimmer.
-        period = max(rng.uniform(low, high), 3 * gsd_m)
-        return np.asarray(np.sin(across * (2 * math.pi / period)) * strength, dtype=np.float32)
-    assert cover.slab_m is not None
-    along = (x * cos + y * sin).astype(np.float32)
-    joint = np.minimum(np.mod(across, cover.slab_m), np.mod(along, cover.slab_m)) < max(0.25, 0.6 * gsd_m)
-    return np.asarray(joint * -11.0, dtype=np.float32)
+        light += _rows(cover.rows, shape, gsd_m, angle_rad, rng)
+    if cover.slab_m:
+        light += _joints(cover.slab_m, shape, gsd_m, angle_rad)
+    index = np.clip(place + 128, 0, 255).astype(np.uint8)
+    ramp = cover.ramps[int(rng.integers(len(cover.ramps)))]
+    return np.asarray(cv2.add(cv2.applyColorMap(index, _ramp(ramp)), cv2.merge([light] * 3), dtype=cv2.CV_8U))
+
+
+@cache
+def _ramp(colours: tuple[tuple[int, int, int], ...]) -> Image:
+    """Table (256, 1, 3) through the colours, the first and last 64 steps from the ends."""
+    at = np.linspace(64, 192, len(colours))
+    channels = [np.interp(np.arange(256), at, [c[k] for c in colours]) for k in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)[:, None]
+
+
+def _waves(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    size_px: float,
+    strength: float,
+    to_sun: tuple[float, float],
+) -> Levels:
+    """Ripples: bumps that are bright towards the sun and dark behind."""
+    pad = max(1, round(0.3 * size_px))
+    bumps = levels(noise(rng, (shape[0] + 2 * pad, shape[1] + 2 * pad), size_px), strength)
+    dx, dy = round(pad * to_sun[0]), round(pad * to_sun[1])
+    inner = bumps[pad : pad + shape[0], pad : pad + shape[1]]
+    return inner - bumps[pad + dy : pad + dy + shape[0], pad + dx : pad + dx + shape[1]]
+
+
+_TURN = np.array([round(127 * math.sin(2 * math.pi * step / 256)) for step in range(256)], dtype=np.int16)
+
+
+def _across(shape: tuple[int, int], gsd_m: float, angle_rad: float) -> npt.NDArray[np.float64]:
+    """Distance (H, W) in metres from the line through the first pixel at this angle."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return x * (-math.sin(angle_rad) * gsd_m) + y * (math.cos(angle_rad) * gsd_m)
+
+
+def _rows(
+    rows: tuple[float, float, float],
+    shape: tuple[int, int],
+    gsd_m: float,
+    angle_rad: float,
+    rng: np.random.Generator,
+) -> Levels:
+    """Plough lines, mowing stripes: a wave across the direction of work, uneven along it."""
+    low, high, strength = rows
+    # Rows closer than three pixels would only shimmer.
+    period = max(low + (high - low) * rng.random(), 3 * gsd_m)
+    phase = (_across(shape, gsd_m, angle_rad) * (256 / period)).astype(np.int32)
+    phase += levels(noise(rng, shape, 14 / gsd_m), 10.0)
+    uneven = 128 + levels(noise(rng, shape, 6 / gsd_m), 40.0)
+    return np.asarray(_TURN[phase & 255] * uneven // 128 * round(4 * strength) // (4 * 127), dtype=np.int16)
+
+
+def _joints(slab_m: float, shape: tuple[int, int], gsd_m: float, angle_rad: float) -> Levels:
+    """Dark lines between slabs."""
+    wide = max(0.25, 0.6 * gsd_m)
+    across = np.mod(_across(shape, gsd_m, angle_rad), slab_m) < wide
+    along = np.mod(_across(shape, gsd_m, angle_rad + math.pi / 2), slab_m) < wide
+    return np.asarray((across | along) * np.int16(-9), dtype=np.int16)

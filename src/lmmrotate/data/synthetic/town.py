@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
 from lmmrotate.data.synthetic.canvas import Colour, Frame
 from lmmrotate.data.synthetic.objects import KINDS
 from lmmrotate.data.synthetic.plots import MARK, Plot, choice, crowd
+from lmmrotate.data.synthetic.scenery import dress
 from lmmrotate.data.synthetic.world import World
 
 
@@ -18,7 +20,7 @@ def residential(world: World, plot: Plot, density: str) -> None:
     world.canvas.cover(choice(world, "lawn", "grass", "grass", "soil"), plot.box, plot.frame.angle_rad)
     depth, pace = rng.uniform(26, 34), rng.uniform(15, 22)
     house = (rng.uniform(10, 15), rng.uniform(8, 11))
-    pools, parked = rng.betavariate(1.2, 4), rng.uniform(0.1, 0.8)
+    pools, parked = rng.small_share(), rng.uniform(0.1, 0.8)
     streets = max(1, round(plot.width_m / (2 * depth)))
     for street in range(streets):
         road = plot.frame.at(0, (street - (streets - 1) / 2) * 2 * depth + rng.uniform(-4, 4))
@@ -124,6 +126,51 @@ def _stalls(
         turn = math.pi / 2 * (1 if rng.random() < 0.7 else -1) * side + rng.normal(0, 0.025)
         spot = row.at((u[place] + u[place + 1]) / 2 + rng.normal(0, 0.08), rng.normal(0, 0.2), turn)
         world.place(name, spot, (size[0] * scale, size[1] * scale), margin_m=0.05)
+
+
+def small_car_park(world: World, plot: Plot) -> None:
+    """A few rows of marked places somewhere on a plot, where there is room."""
+    rng = world.rng
+    size = (rng.uniform(22, 50), 17.0 if world.chance(0.6) else 33.0)
+    for _ in range(6):
+        lot = plot.spot(world, 0.9, math.pi / 2 * rng.integers(0, 2))
+        if not world.visible(lot) or not world.ground.free(lot, *size):
+            continue
+        world.canvas.cover("asphalt", lot.box(*size), lot.angle_rad)
+        taken, rows = crowd(world, "mixed"), round((size[1] - 1) / 16)
+        for row in range(rows):
+            for side in (-1, 1):
+                v = (row - (rows - 1) / 2) * 16 + side * 5.4
+                _stalls(world, lot.at(0, v), size[0] - 2, (5.2, 2.6), taken, False, MARK, side)
+        world.ground.reserve(lot, *size)
+        return
+
+
+def resort(world: World, plot: Plot, density: str) -> None:
+    """Large and small pools among terraces, hotels and palms."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "lawn", "lawn", "paving", "sand"), plot.box, plot.frame.angle_rad)
+    dress(world, plot, 0.4)
+    for _ in range(rng.integers(2, 9)):
+        name = choice(world, "pool", "pool", "big-pool")
+        length, width = KINDS[name].size(rng)
+        scale = rng.uniform(1.0, 1.8) if name == "pool" else rng.uniform(0.6, 1.0)
+        spot = plot.spot(world, 0.9, rng.choice((0.0, math.pi / 2)) + rng.normal(0, 0.05))
+        size = (length * scale, width * scale)
+        terrace = spot.box(size[0] + rng.uniform(3, 8), size[1] + rng.uniform(3, 8))
+        colour = world.pick(((196, 186, 168), (176, 156, 134), (204, 200, 192)))
+        world.place(name, spot, size, 4.0, under=partial(world.canvas.polygon, terrace, colour))
+    for _ in range(rng.integers(2, 7)):
+        spot = plot.spot(world, 1.0, rng.choice((0.0, math.pi / 2)))
+        world.building(spot, rng.uniform(14, 40), rng.uniform(9, 15), hall=world.chance(0.5))
+    small_car_park(world, plot)
+    world.trees(
+        plot.frame,
+        plot.length_m,
+        plot.width_m,
+        plot.length_m * plot.width_m / rng.uniform(60, 250),
+        (1.2, 3.0),
+    )
 
 
 def depot(world: World, plot: Plot, density: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -39,20 +40,18 @@ def sea(world: World, plot: Plot, density: str) -> None:
         u = rng.uniform(-0.45, 0.45) * water.length_m
         v = rng.uniform(-0.5, 0.5) * max(water.width_m - size[1] - 8, 1)
         spot = water.frame.at(u, v, rng.uniform(0, 2 * math.pi))
-        if not world.ground.free(spot, size[0] + 4, size[1] + 4) or not world.visible(spot):
-            continue
+        moving = world.chance(0.5)
         if not _afloat(water, spot, size):
             continue
-        if world.chance(0.5) and "ship" in world.classes:
-            _wake(world, spot, size)
-        world.place(name, spot, size, 2.0)
+        world.place(name, spot, size, 2.0, under=partial(_wake, world, spot, size) if moving else None)
 
 
 def _afloat(water: Plot, spot: Frame, size_m: tuple[float, float]) -> bool:
-    """Whether a ship stays on the water's side of the shore."""
+    """Whether a ship stays clear of the shore and of what lies beside the plot."""
     dx, dy = (spot.box(*size_m) - (water.frame.x_px, water.frame.y_px)).T / water.frame.px_per_m
-    v = -dx * math.sin(water.frame.angle_rad) + dy * math.cos(water.frame.angle_rad)
-    return bool(v.max() < water.width_m / 2 - 4)
+    cos, sin = math.cos(water.frame.angle_rad), math.sin(water.frame.angle_rad)
+    u, v = dx * cos + dy * sin, dy * cos - dx * sin
+    return bool(v.max() < water.width_m / 2 - 4 and abs(u).max() < water.length_m / 2)
 
 
 def _wake(world: World, spot: Frame, size_m: tuple[float, float]) -> None:
@@ -116,9 +115,17 @@ def _pier(
 ) -> None:
     """A pier along the frame and the boats moored at a right angle to it."""
     rng = world.rng
-    if world.visible(pier):
-        if not world.place("pier", pier, (length_m, width_m), 0.1, colour):
-            _plain_pier(world, pier, length_m, width_m, colour)
+    if "harbor" in world.classes:
+        # A pier that leaves the picture may as well end there: the part that is seen is the object.
+        low, high = world.shown(pier, length_m)
+        low, high = max(low - width_m / 2, -length_m / 2), min(high + width_m / 2, length_m / 2)
+        pier, length_m = pier.at((low + high) / 2, 0), high - low
+        if length_m < boat_m or not world.place("pier", pier, (length_m, width_m), 0.1, colour):
+            return
+    elif world.visible(pier):
+        world.ground.reserve(pier, length_m, width_m)
+        quad = pier.box(length_m, width_m)
+        world.canvas.raise_up(quad, 1.4, lambda: world.canvas.polygon(quad, colour))
     else:
         return
     pitch = 0.33 * boat_m + rng.uniform(0.9, 1.6)
@@ -132,14 +139,6 @@ def _pier(
             turn = side * math.pi / 2 * (1 if world.chance(0.75) else -1) + rng.normal(0, 0.03)
             v = side * (width_m / 2 + length / 2 + 0.6 + rng.uniform(0, 0.4))
             world.place(name, pier.at(u + rng.normal(0, 0.08), v, turn), size, 0.1)
-
-
-def _plain_pier(world: World, pier: Frame, length_m: float, width_m: float, colour: Colour) -> None:
-    """A pier that is no object, where harbors are not among the wanted classes."""
-    if "harbor" not in world.classes:
-        world.ground.reserve(pier, length_m, width_m)
-        quad = pier.box(length_m, width_m)
-        world.canvas.raise_up(quad, 1.4, lambda: world.canvas.polygon(quad, colour))
 
 
 def _quay(world: World, plot: Plot, depth_m: float) -> None:

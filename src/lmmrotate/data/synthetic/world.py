@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.grounds import CONTAINER_COLOURS, draw_dashes, shade
 from lmmrotate.data.synthetic.objects import KINDS, Kind
 from lmmrotate.data.synthetic.occupancy import Occupancy
-from lmmrotate.geometry.quads import Quads, as_quads, inside_fraction
+from lmmrotate.geometry.quads import as_quads, inside_fraction
 
 CUT = 2
-"""Difficulty of an object of which less than ``WHOLE`` lies in the picture."""
+"""Difficulty of an object that the picture's edge cuts, as in ``lmmrotate.data.tiling``."""
 WHOLE = 0.7
+"""Objects of which a smaller share lies in the picture are not drawn, so what is drawn is annotated."""
+EASY_PX = 4.0
+"""Where few objects are wanted, those with a longer shorter side come first."""
 
 _ROOFS: tuple[Colour, ...] = (
     (150, 96, 76), (128, 84, 70), (112, 108, 104), (92, 90, 92), (138, 126, 112),
@@ -26,18 +30,32 @@ _ROOFS: tuple[Colour, ...] = (
 _HALLS: tuple[Colour, ...] = (
     (196, 196, 192), (170, 172, 172), (140, 146, 152), (214, 212, 206), (126, 136, 146), (164, 148, 132),
 )  # fmt: skip
-_LEAVES: tuple[Colour, ...] = ((52, 72, 44), (60, 80, 48), (70, 84, 52), (84, 82, 56), (46, 62, 42))
+_LEAVES: tuple[Colour, ...] = (
+    (48, 68, 40), (58, 78, 44), (70, 88, 50), (88, 88, 56), (42, 58, 40), (76, 84, 60), (102, 96, 66),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An object that has its place."""
+
+    kind: Kind
+    frame: Frame
+    length_m: float
+    width_m: float
+    colour: Colour
+    quad: Points
+    under: Callable[[], None] | None
 
 
 class World:
     """Canvas, random numbers, and the list of what stands where."""
 
-    def __init__(self, canvas: Canvas, classes: Sequence[str], rng: Dice) -> None:
+    def __init__(self, canvas: Canvas, classes: Collection[str], rng: Dice) -> None:
         self.canvas, self.rng = canvas, rng
         self.classes = frozenset(classes)
-        self.labels: list[str] = []
-        self._quads: list[Points] = []
         self.ground = Occupancy()
+        self._objects: list[_Placed] = []
 
     @property
     def size_m(self) -> tuple[float, float]:
@@ -70,6 +88,25 @@ class World:
         """Whether the origin of the frame lies in the picture."""
         return 0 <= frame.x_px < self.canvas.width_px and 0 <= frame.y_px < self.canvas.height_px
 
+    def shown(self, frame: Frame, length_m: float) -> tuple[float, float]:
+        """The part of a line along the frame that lies in the picture: from where to where, metres.
+
+        The line reaches half its length to both sides; the second number is not above the first if
+        nothing is seen of it.
+        """
+        low, high = -length_m / 2, length_m / 2
+        for at, way, side in (
+            (frame.x_px, math.cos(frame.angle_rad), self.canvas.width_px),
+            (frame.y_px, math.sin(frame.angle_rad), self.canvas.height_px),
+        ):
+            if abs(way) < 1e-9:
+                if not 0 <= at < side:
+                    return 0.0, 0.0
+                continue
+            ends = sorted((-at / way / frame.px_per_m, (side - at) / way / frame.px_per_m))
+            low, high = max(low, ends[0]), min(high, ends[1])
+        return low, high
+
     def place(
         self,
         name: str,
@@ -77,10 +114,11 @@ class World:
         size_m: tuple[float, float] | None = None,
         margin_m: float = 0.3,
         colour: Colour | None = None,
+        under: Callable[[], None] | None = None,
     ) -> bool:
         """Put an object of kind ``name`` at a frame, if its class is wanted and there is room.
 
-        Objects whose centre lies outside the picture are not drawn at all.
+        It is drawn by ``finish``, after ``under``, which paints what belongs to it on the ground.
         """
         kind = KINDS[name]
         if kind.label not in self.classes or not self.visible(frame):
@@ -90,32 +128,65 @@ class World:
         if not self.ground.free(room, length + 2 * margin_m, width + 2 * margin_m):
             return False
         quad = room.box(length, width)
+        if self._leaves(quad) and inside_fraction(quad[None], self._size_px)[0] < WHOLE:
+            return False
         self.ground.reserve(room, length + margin_m, width + margin_m)
-        self._quads.append(quad)
-        self.labels.append(kind.label)
-        self._draw(kind, frame, length, width, colour or self.pick(kind.colours))
+        colour = colour or self.pick(kind.colours)
+        self._objects.append(_Placed(kind, frame, length, width, colour, quad, under))
         return True
 
-    def _draw(self, kind: Kind, frame: Frame, length_m: float, width_m: float, colour: Colour) -> None:
+    @property
+    def _size_px(self) -> tuple[int, int]:
+        return self.canvas.width_px, self.canvas.height_px
+
+    def _leaves(self, quad: Points) -> bool:
+        """Whether a corner lies outside the picture."""
+        return bool((quad < 0).any() or (quad > self._size_px).any())
+
+    def finish(self, limit: int | None = None) -> None:
+        """Draw the objects; no more than ``limit`` of them, classes in turn. The others are forgotten."""
+        if limit is not None and len(self._objects) > limit:
+            self._objects = self._lot(limit)
+        for placed in self._objects:
+            if placed.under:
+                placed.under()
+            self._draw(placed)
+
+    def _lot(self, count: int) -> list[_Placed]:
+        turns: dict[str, int] = {}
+        keys = []
+        for number, placed in enumerate(self._objects):
+            small = min(placed.length_m, placed.width_m) < EASY_PX * self.canvas.gsd_m
+            keys.append((small, self.rng.random(), number))
+        drawn = []
+        for small, _, number in sorted(keys):
+            label = self._objects[number].kind.label
+            turns[label] = turns.get(label, 0) + 1
+            drawn.append((small, turns[label], number))
+        return [self._objects[number] for number in sorted(n for _, _, n in sorted(drawn)[:count])]
+
+    def _draw(self, placed: _Placed) -> None:
+        kind, size = placed.kind, (placed.length_m, placed.width_m)
+
         def draw() -> None:
-            kind.draw(self.canvas, frame, length_m, width_m, colour)
+            kind.draw(self.canvas, placed.frame, *size, placed.colour)
 
         if kind.height_m == 0:
             self.canvas.lay(draw)
         else:
-            outline = kind.outline_px(frame, length_m, width_m)
+            outline = kind.outline_px(placed.frame, *size)
             self.canvas.raise_up(outline, kind.height_m, draw, from_foot=kind.shadow_from_foot)
 
     def record(self, image: str) -> ImageRecord:
-        """Everything placed so far as annotations."""
-        quads: Quads = as_quads(np.array(self._quads)) if self._quads else np.empty((0, 4, 2))
-        size = self.canvas.width_px, self.canvas.height_px
-        inside = np.ones(len(quads))
-        beyond = (quads < 0).any(axis=(1, 2)) | (quads > size).any(axis=(1, 2))
-        if beyond.any():
-            inside[beyond] = inside_fraction(quads[beyond], size)
-        difficult = tuple(CUT if share < WHOLE else 0 for share in inside.tolist())
-        return ImageRecord(image, *size, quads, tuple(self.labels), difficult)
+        """The objects as annotations."""
+        quads = [placed.quad for placed in self._objects]
+        return ImageRecord(
+            image,
+            *self._size_px,
+            as_quads(np.array(quads)),
+            tuple(placed.kind.label for placed in self._objects),
+            tuple(CUT if self._leaves(quad) else 0 for quad in quads),
+        )
 
     # Clutter: things that are no objects.
 
@@ -123,7 +194,7 @@ class World:
         """Repaired patches, stains and wheel tracks on a rectangle of ground."""
         for _ in range(self.rng.integers(0, 2 * count)):
             spot = frame.at(*self.rng.spot(length_m, width_m), self.rng.choice((0.0, math.pi / 2)))
-            long, wide = self.rng.gammavariate(2.0, 6.0), self.rng.gammavariate(2.0, 1.2)
+            long, wide = self.rng.spread(12.0), self.rng.spread(2.4)
             self.canvas.tint(spot.box(long, wide), self.rng.uniform(0.84, 1.1))
 
     def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
@@ -219,13 +290,24 @@ class World:
         count: float,
         radius_m: tuple[float, float] = (1.8, 4.2),
     ) -> None:
-        """About ``count`` trees where there is room in a rectangle."""
-        canvas, n = self.canvas, int(self.rng.arrays.poisson(count))
-        centres = frame.points(self.rng.arrays.uniform(-0.5, 0.5, size=(n, 2)) * (length_m, width_m))
-        radii = self.rng.arrays.uniform(*radius_m, size=n) / canvas.gsd_m
+        """About ``count`` trees where there is room in a rectangle, half of them in clumps."""
+        draw, n = self.rng.arrays, int(count + self.rng.random())
+        spots = draw.uniform(-0.5, 0.5, size=(n, 2)) * (length_m, width_m)
+        clumped = n // 2
+        if clumped and width_m > 12:
+            leaders = draw.integers(0, max(1, clumped // 5), size=clumped)
+            spots[:clumped] = spots[leaders] + draw.uniform(-1, 1, size=(clumped, 2)) * draw.uniform(2, 9)
+        self.crowns(frame.points(spots), radius_m)
+
+    def crowns(self, centres_px: Points, radius_m: tuple[float, float] = (1.8, 4.2)) -> None:
+        """Trees at those of the places (N, 2) that are free and seen; small ones are more frequent."""
+        canvas = self.canvas
+        low, high = radius_m
+        sizes = self.rng.arrays.random((2, len(centres_px))).min(axis=0)
+        radii = (low + (high - low) * sizes) / canvas.gsd_m
         reach = radii[:, None] + 2
-        size = (canvas.width_px, canvas.height_px)
-        seen = np.flatnonzero(((centres > -reach) & (centres < size + reach)).all(axis=1))
-        seen = seen[self.ground.free_discs(centres[seen], 0.9 * radii[seen])]
+        seen = ((centres_px > -reach) & (centres_px < self._size_px + reach)).all(axis=1).nonzero()[0]
+        seen = seen[self.ground.free_discs(centres_px[seen], 0.9 * radii[seen])]
         if len(seen):
-            canvas.crowns(centres[seen], radii[seen], [self.pick(_LEAVES) for _ in seen])
+            leaves = self.rng.choice(_LEAVES), self.rng.choice(_LEAVES), self.rng.choice(_LEAVES)
+            canvas.crowns(centres_px[seen], radii[seen], [self.pick(leaves) for _ in seen])
