@@ -234,6 +234,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     [
         ({"width_px": 5}, "width_px must be from 32"),
         ({"height_px": 100_000}, "height_px must be from 32 to 12000"),
+        ({"width_px": 9000, "height_px": 9000, "gsd_m": 1.0}, "81 square kilometres; at most 40"),
         ({"gsd_m": 0.0}, "gsd_m must be"),
         ({"gsd_m": (0.8, 0.3)}, "gsd_m must be"),
         ({"gsd_m": (0.3, 0.5, 0.8)}, "gsd_m must be"),

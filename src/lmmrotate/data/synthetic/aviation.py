@@ -19,7 +19,10 @@ def airfield(world: World, plot: Plot, density: str) -> None:
     length, width = plot.length_m, plot.width_m
     room = min(plot.clear_m)
     small = room < 75 or world.chance(0.25)
-    kind = "light-plane" if small else ("airliner" if room > 150 and world.chance(0.3) else "jet")
+    if small:
+        kind = choice(world, "light-plane", "light-plane", "business-jet", "fighter")
+    else:
+        kind = "airliner" if room > 150 and world.chance(0.3) else "jet"
     low, high = KINDS[kind].length_m
     size = rng.uniform(low, min(high, max(low, 0.45 * room)))
     span = size * KINDS[kind].aspect[1]
@@ -89,7 +92,7 @@ def heliport(world: World, plot: Plot, density: str) -> None:
     rng = world.rng
     world.canvas.cover(choice(world, "concrete", "asphalt", "lawn"), plot.box, plot.frame.angle_rad)
     pitch = rng.uniform(24, 34)
-    taken = crowd(world, density)
+    taken = max(crowd(world, density), 0.35)
     for u in np.arange(-plot.length_m / 2 + 14, plot.length_m / 2, pitch).tolist():
         for v in np.arange(-plot.width_m / 2 + 14, plot.width_m / 2, pitch * 1.5).tolist():
             pad = plot.frame.at(u, v)

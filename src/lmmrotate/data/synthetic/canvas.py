@@ -95,6 +95,7 @@ class Canvas:
         # Zeros are not written to memory before they are touched: a blank canvas takes none.
         self.pixels: Image = np.zeros((height_px * SUPERSAMPLE, width_px * SUPERSAMPLE, 3), dtype=np.uint8)
         self._shadows: Image = np.zeros((height_px, width_px), dtype=np.uint8)
+        self._shared: dict[str, Image] = {}
         self._flat: list[Callable[[], None]] = []
         self._tall: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -127,6 +128,7 @@ class Canvas:
 
     def cover(self, name: str, points_px: Points | None = None, angle_rad: float = 0.0) -> None:
         """Paint land cover ``name`` (of ``COVERS``) over a polygon (N, 2), or over everything."""
+        s = SUPERSAMPLE
         if points_px is None:
             points_px = np.array(
                 [(-9, -9), (self.width_px + 9, -9), (self.width_px + 9, self.height_px + 9), (-9, 9999)]
@@ -138,18 +140,26 @@ class Canvas:
             right, bottom = min(right, self.width_px), min(bottom, self.height_px)
         if right <= left or bottom <= top:
             return
-        shape = (bottom - top, right - left)
-        to_sun = (-math.cos(self.sun.direction_rad), -math.sin(self.sun.direction_rad))
-        texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, to_sun, self.rng)
-        s = SUPERSAMPLE
-        fine = cv2.resize(texture, (shape[1] * s, shape[0] * s), interpolation=cv2.INTER_LINEAR_EXACT)
+        if COVERS[name].shared:
+            if name not in self._shared:
+                self._shared[name] = self._texture(name, (self.height_px, self.width_px), 0.0)
+            fine = self._shared[name][top * s : bottom * s, left * s : right * s]
+        else:
+            fine = self._texture(name, (bottom - top, right - left), angle_rad)
         target = self.pixels[top * s : bottom * s, left * s : right * s]
         mask = np.zeros(target.shape[:2], dtype=np.uint8)
         cv2.fillPoly(mask, [_fixed(points_px - (left, top))], 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(fine, mask, target)
 
-    def tint(self, points_px: Points, factor: float) -> None:
-        """Make the ground within a polygon (N, 2) darker (below 1) or brighter."""
+    def _texture(self, name: str, shape: tuple[int, int], angle_rad: float) -> Image:
+        """Land cover for (H, W) pixels of the picture, in the size of the drawing."""
+        to_sun = (-math.cos(self.sun.direction_rad), -math.sin(self.sun.direction_rad))
+        texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, to_sun, self.rng)
+        size = (shape[1] * SUPERSAMPLE, shape[0] * SUPERSAMPLE)
+        return np.asarray(cv2.resize(texture, size, interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)
+
+    def tint(self, points_px: Points, factor: float = 1.0, lift: int = 0) -> None:
+        """Make the ground within a polygon (N, 2) darker or brighter, by a factor or by grey levels."""
         s = SUPERSAMPLE
         left, top = np.maximum(points_px.min(axis=0) * s, 0).astype(int).tolist()
         right, bottom = np.ceil(points_px.max(axis=0) * s).astype(int).tolist()
@@ -157,7 +167,7 @@ class Canvas:
         if target.size:
             mask = np.zeros(target.shape[:2], dtype=np.uint8)
             cv2.fillPoly(mask, [_fixed(points_px - np.array([left, top]) / s)], 255, cv2.LINE_8, _SHIFT)
-            cv2.copyTo(cv2.convertScaleAbs(target, alpha=factor), mask, target)
+            cv2.copyTo(cv2.convertScaleAbs(target, alpha=factor, beta=lift), mask, target)
 
     def lay(self, draw: Callable[[], None]) -> None:
         """Let a flat thing lie on the ground: drawn when all ground is painted, under the shadows."""
@@ -208,10 +218,10 @@ class Canvas:
         for lie_down in self._flat:
             lie_down()
         soft = cv2.GaussianBlur(self._shadows, (0, 0), max(0.35 / self.gsd_m, 0.4))
-        size = (self.pixels.shape[1], self.pixels.shape[0])
-        soft = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR_EXACT)
         # The sky lights shadows, so they are a little blue.
-        light = cv2.LUT(cv2.merge([soft] * 3), _shadow_table(self.sun.strength))
+        light = cv2.merge([cv2.LUT(soft, table) for table in _shadow_tables(self.sun.strength)])
+        size = (self.pixels.shape[1], self.pixels.shape[0])
+        light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR_EXACT)
         cv2.multiply(self.pixels, light, self.pixels, 1 / 128)
         for _, _, draw in sorted(self._tall, key=lambda item: item[:2]):
             draw()
@@ -282,11 +292,10 @@ class Camera:
         return np.maximum(values, 0).astype(np.uint8), np.maximum(-values, 0).astype(np.uint8)
 
 
-def _shadow_table(strength: float) -> Image:
-    """Light (128 is all) for each depth of shadow and channel, (256, 1, 3)."""
-    depth = np.linspace(0, 1, 256)[:, None] * strength * np.array([1.06, 1.0, 0.88])
-    table: Image = np.rint(128 * (1 - depth)).astype(np.uint8)[:, None]
-    return table
+def _shadow_tables(strength: float) -> list[Image]:
+    """Light (128 is all) for each depth of shadow, (256,), of red, green and blue."""
+    depth = np.linspace(0, strength, 256)
+    return [np.rint(128 * (1 - share * depth)).astype(np.uint8) for share in (1.06, 1.0, 0.88)]
 
 
 def _fixed(points_px: npt.NDArray[Any], supersample: int = SUPERSAMPLE) -> npt.NDArray[np.int32]:

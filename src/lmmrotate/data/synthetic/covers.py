@@ -27,6 +27,8 @@ class Cover:
     """(size, strength) of ripples that the sun lights from one side."""
     slab_m: float | None = None
     """Joints between concrete slabs."""
+    shared: bool = False
+    """Looks the same in all of a scene, so that it is made once; only for covers without direction."""
 
 
 COVERS: dict[str, Cover] = {
@@ -129,7 +131,7 @@ COVERS: dict[str, Cover] = {
             ((64, 65, 68), (76, 77, 79), (92, 92, 92)),
         ),
         20.0,
-        0.9,
+        0.65,
         ((0.6, 3.0), (4.0, 2.5)),
     ),
     "road": Cover(
@@ -137,6 +139,7 @@ COVERS: dict[str, Cover] = {
         25.0,
         0.8,
         ((0.6, 2.5), (5.0, 2.0)),
+        shared=True,
     ),
     "paving": Cover(
         (
@@ -147,6 +150,7 @@ COVERS: dict[str, Cover] = {
         10.0,
         0.8,
         ((0.7, 4.0),),
+        shared=True,
     ),
     "concrete": Cover(
         (
@@ -155,7 +159,7 @@ COVERS: dict[str, Cover] = {
             ((150, 144, 132), (168, 162, 150), (184, 178, 166)),
         ),
         24.0,
-        0.9,
+        0.6,
         ((0.7, 3.0), (4.0, 2.0)),
         slab_m=7.5,
     ),

@@ -48,11 +48,11 @@ def furnish(world: World, theme: Theme | None, density: str) -> None:
     # The plots lie in a rectangle that covers the picture at any angle.
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
     length, depth = width * cos + height * sin + 8, width * sin + height * cos + 8
-    world.canvas.cover("grass")
     middle = world.middle(angle)
     if theme:
         theme.build(world, Plot(middle, length, depth, (width, height)), density)
         return
+    world.canvas.cover("grass")
     front = 0.0
     if world.classes & _AFLOAT and (world.chance(0.5) or world.classes <= _AFLOAT):
         front = min(world.rng.uniform(0.25, 0.5) * length, _LARGEST_PLOT_M)
@@ -86,6 +86,7 @@ def _split(world: World, frame: Frame, length_m: float, width_m: float) -> list[
     road = frame.at(-length_m / 2 + cut, 0, math.pi / 2)
     world.road(road, width_m + _ROAD_M, 2)
     world.traffic(road, width_m, 2, 40.0)
+    world.ground.reserve(road, width_m, _ROAD_M)
     return parts
 
 

@@ -54,6 +54,7 @@ _CARS: Colours = (
     (146, 44, 40), (52, 70, 112), (112, 102, 88), (230, 230, 228),
 )  # fmt: skip
 _WHITES: Colours = ((232, 232, 230), (222, 224, 226), (214, 214, 210))
+_GREYS: Colours = ((150, 154, 158), (128, 134, 140), (168, 172, 174))
 _VANS: Colours = (*_WHITES, (120, 122, 126), (60, 76, 110))
 _LORRIES: Colours = (*_WHITES, (150, 60, 50), (70, 90, 130), (196, 178, 120), (170, 170, 172))
 _BUSES: Colours = (*_WHITES, (204, 168, 60), (150, 60, 52), (88, 120, 92))
@@ -72,6 +73,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("car", "small-vehicle", (4.0, 5.0), (0.39, 0.44), shapes.CAR, _CARS, 1.5),
+        Kind("pickup", "small-vehicle", (5.0, 5.8), (0.36, 0.4), shapes.PICKUP, _CARS, 1.8),
         Kind("van", "small-vehicle", (5.0, 6.0), (0.36, 0.41), shapes.VAN, _VANS, 2.2),
         Kind("truck", "large-vehicle", (8.0, 12.0), (0.23, 0.3), shapes.TRUCK, _LORRIES, 3.5),
         Kind("semi", "large-vehicle", (14.0, 18.0), (0.15, 0.18), shapes.TRUCK, _LORRIES, 4.0),
@@ -88,6 +90,26 @@ KINDS: dict[str, Kind] = {
             _WHITES,
             6.0,
             outline=shapes.PLANE_OUTLINE,
+        ),
+        Kind(
+            "business-jet",
+            "plane",
+            (14.0, 22.0),
+            (0.9, 1.04),
+            shapes.JET,
+            _WHITES,
+            3.0,
+            outline=shapes.PLANE_OUTLINE,
+        ),
+        Kind(
+            "fighter",
+            "plane",
+            (15.0, 21.0),
+            (0.62, 0.72),
+            shapes.FIGHTER,
+            _GREYS,
+            3.0,
+            outline=shapes.FIGHTER_OUTLINE,
         ),
         Kind(
             "light-plane",
@@ -163,6 +185,17 @@ KINDS: dict[str, Kind] = {
             12.0,
             True,
             outline=shapes.SHIP_OUTLINE,
+        ),
+        Kind(
+            "warship",
+            "ship",
+            (70.0, 150.0),
+            (0.11, 0.135),
+            shapes.WARSHIP,
+            _GREYS,
+            8.0,
+            True,
+            outline=shapes.WARSHIP_OUTLINE,
         ),
         Kind(
             "ferry",

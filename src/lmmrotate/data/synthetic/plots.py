@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrotate.data.synthetic.canvas import Colour, Frame, Points
 from lmmrotate.data.synthetic.world import World
+
+Floats = npt.NDArray[np.float64]
 
 MARK: Colour = (206, 206, 200)
 """Worn white paint."""
@@ -69,11 +72,27 @@ def wavy(
     world: World, frame: Frame, length_m: float, depth_m: float, waves_m: float, size_m: float = 22.0
 ) -> Points:
     """Ground on the right of the frame's u axis with an uneven edge, polygon (N, 2) in pixels."""
-    count = max(4, math.ceil(length_m / size_m))
-    coarse = waves_m * world.rng.arrays.uniform(-1.8, 1.8, size=count + 3)
-    u = np.linspace(-length_m / 2, length_m / 2, 4 * count)
-    v = np.interp(np.linspace(1, count + 1, len(u)), np.arange(count + 3), coarse)
+    u = np.linspace(-length_m / 2, length_m / 2, max(16, math.ceil(4 * length_m / size_m)))
+    return beyond(frame, u, edge(world, u, waves_m, size_m), depth_m)
+
+
+def edge(world: World, u_m: Floats, waves_m: float, size_m: float = 22.0) -> Floats:
+    """How far an uneven line strays at each place along it, (N,) metres."""
+    knots = np.arange(u_m[0] - size_m, u_m[-1] + 2 * size_m, size_m)
+    coarse = waves_m * world.rng.arrays.uniform(-1.8, 1.8, size=len(knots))
+    v = np.interp(u_m, knots, coarse)
     v = np.convolve(np.pad(v, 3, mode="edge"), np.full(7, 1 / 7), mode="valid")
-    v += 0.07 * waves_m * world.rng.arrays.uniform(-1, 1, size=len(u))
-    shore = frame.points(np.stack([u, v], axis=1))
-    return np.concatenate([shore, frame.points([(length_m / 2, depth_m), (-length_m / 2, depth_m)])])
+    v += 0.07 * waves_m * world.rng.arrays.uniform(-1, 1, size=len(u_m))
+    return v
+
+
+def beyond(frame: Frame, u_m: Floats, v_m: Floats, depth_m: float) -> Points:
+    """Ground on the right of a line (u, v), polygon (N + 2, 2) in pixels."""
+    line = frame.points(np.stack([u_m, v_m], axis=1))
+    return np.concatenate([line, frame.points([(u_m[-1], depth_m), (u_m[0], depth_m)])])
+
+
+def ribbon(frame: Frame, u_m: Floats, near_m: Floats, far_m: Floats) -> Points:
+    """The strip between two lines over the same places, polygon (2 N, 2) in pixels."""
+    uv = np.stack([np.concatenate([u_m, u_m[::-1]]), np.concatenate([near_m, far_m[::-1]])], axis=1)
+    return frame.points(uv)

@@ -24,7 +24,8 @@ DENSITIES: tuple[Density, ...] = ("sparse", "mixed", "dense")
 
 SPARSE = 6
 MIN_SIZE_PX, MAX_SIZE_PX = 32, 12_000
-MIN_GSD_M, MAX_GSD_M = 0.05, 5.0
+MIN_GSD_M, MAX_GSD_M = 0.05, 2.0
+MAX_AREA_KM2 = 40.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class SceneSpec:
             raise ConfigError(
                 f"synthetic: gsd_m must be a number or a range (low, high) from {MIN_GSD_M} to {MAX_GSD_M} "
                 f"metres for each pixel, got {self.gsd_m}"
+            )
+        area_km2 = self.width_px * self.height_px * high**2 / 1e6
+        if area_km2 > MAX_AREA_KM2:  # the time for a scene grows with what stands in it
+            raise ConfigError(
+                f"synthetic: {self.width_px} x {self.height_px} px at {high} m are {area_km2:.0f} square "
+                f"kilometres; at most {MAX_AREA_KM2:.0f} can be furnished"
             )
         number = isinstance(self.density, int) and not isinstance(self.density, bool) and self.density >= 0
         if not number and self.density not in DENSITIES:
@@ -146,7 +153,7 @@ def _camera(rng: Dice) -> Camera:
     return Camera(
         cast=(exposure * (1 + warm), exposure, exposure * (1 - warm)),
         haze=(haze * 0.96, haze, haze * 1.05),
-        contrast=1.12 - 0.5 * rng.small_share(),
+        contrast=1.06 - 0.5 * rng.small_share(),
         saturation=rng.uniform(0.7, 1.12),
         blur_px=rng.uniform(0.35, 0.8),
         noise=rng.uniform(0.8, 4.0),

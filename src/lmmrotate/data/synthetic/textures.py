@@ -27,7 +27,7 @@ _ONE = 32
 def noise(rng: np.random.Generator, shape: tuple[int, int], size_px: float) -> Bytes:
     """Smooth noise (H, W) with bumps of about ``size_px`` pixels and no preferred direction."""
     # Blurred random points, then enlarged: plain enlargement would weave a pattern along the grid.
-    step = max(0.36 * size_px, 1.0)
+    step = max(0.27 * size_px, 1.0)
     rows, columns = math.ceil(shape[0] / step) + 3, math.ceil(shape[1] / step) + 3
     sigma = max(0.45 * size_px / step, 0.5)
     grid = cv2.GaussianBlur(_random_bytes(rng, (rows, columns)), (0, 0), sigma)
@@ -212,7 +212,7 @@ def _rows(
 
 def _joints(slab_m: float, shape: tuple[int, int], gsd_m: float, angle_rad: float) -> Levels:
     """Dark lines between slabs."""
-    wide = max(0.25, 0.6 * gsd_m)
-    across = np.mod(_across(shape, gsd_m, angle_rad), slab_m) < wide
-    along = np.mod(_across(shape, gsd_m, angle_rad + math.pi / 2), slab_m) < wide
-    return np.asarray((across | along) * np.int16(-9), dtype=np.int16)
+    wide = max(0.25, 0.6 * gsd_m) / slab_m
+    across, along = (_across(shape, gsd_m / slab_m, angle_rad + turn) for turn in (0.0, math.pi / 2))
+    joint = (across - np.floor(across) < wide) | (along - np.floor(along) < wide)
+    return np.asarray(joint * np.int16(-9), dtype=np.int16)

@@ -51,6 +51,7 @@ THEMES: tuple[Theme, ...] = (
     Theme("courts", parks.courts, 35, (0.15, 0.6), (0.3, 0.9, 0.6), _COURTS),
     Theme("residential", town.residential, 15, (0.2, 0.6), (0.2, 1.1, 1.0), _VEHICLES | {"swimming-pool"}),
     Theme("resort", town.resort, 30, (0.15, 0.5), (0.2, 0.6, 0.4), frozenset({"swimming-pool"})),
+    Theme("campus", town.campus, 15, (0.2, 0.7), (0.3, 0.6, 0.0)),
     Theme("car-park", town.car_park, 15, (0.15, 0.42), (0.0, 0.9, 2.6), frozenset({"small-vehicle"})),
     Theme("depot", town.depot, 25, (0.2, 0.5), (0.0, 0.9, 1.6), frozenset({"large-vehicle"})),
     Theme("airfield", aviation.airfield, 40, (0.3, 0.9), (0.3, 1.4, 1.0), frozenset({"plane"})),

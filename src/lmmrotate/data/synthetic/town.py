@@ -250,3 +250,54 @@ def tank_farm(world: World, plot: Plot, density: str) -> None:
                 d = diameter * (1.0 if world.chance(0.8) else rng.uniform(0.5, 0.9))
                 world.place("tank", ground.at(u, 0), (d, d), 0.3, colour)
                 world.canvas.lines(ground.points([(u, 0), (u, pitch / 2 - 0.6)]), (146, 142, 134), 0.3)
+
+
+def campus(world: World, plot: Plot, density: str) -> None:
+    """Large blocks with flat roofs, lawns and paths: few objects, much that resembles them."""
+    rng = world.rng
+    world.canvas.cover(choice(world, "lawn", "paving", "grass"), plot.box, plot.frame.angle_rad)
+    dress(world, plot, 0.8)
+    if world.chance(0.6):
+        road = plot.frame.at(0, rng.uniform(-0.4, 0.4) * plot.width_m)
+        world.road(road, plot.length_m, 2)
+        world.traffic(road, plot.length_m, 2, 45.0)
+        world.ground.reserve(road, plot.length_m, 12.0)
+    for _ in range(int(rng.uniform(0.3, 1.0) * plot.length_m * plot.width_m / 900) + 2):
+        spot = plot.spot(world, 0.92, rng.choice((0.0, math.pi / 2)))
+        what = rng.random()
+        if what < 0.6:
+            world.building(spot, rng.uniform(20, 60), rng.uniform(11, 18), hall=True)
+        elif what < 0.75:
+            _panels(world, spot, rng.uniform(12, 40), rng.uniform(8, 30))
+        else:
+            _playground(world, spot)
+    if world.chance(0.5):
+        small_car_park(world, plot)
+    world.trees(plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / rng.uniform(90, 400))
+
+
+def _panels(world: World, frame: Frame, length_m: float, width_m: float) -> None:
+    """Rows of solar panels, or the white roofs of greenhouses."""
+    if not world.ground.free(frame, length_m, width_m):
+        return
+    world.ground.reserve(frame, length_m, width_m)
+    glass = world.chance(0.4)
+    colour = world.pick(((206, 212, 208), (190, 200, 198)) if glass else ((38, 46, 72), (48, 54, 70)))
+    deep, pitch = (5.4, 6.0) if glass else (2.2, 4.0)
+    for v in np.arange(-width_m / 2 + pitch / 2, width_m / 2 - deep / 2, pitch).tolist():
+        world.canvas.polygon(frame.at(0, v).box(length_m, deep), colour)
+
+
+def _playground(world: World, frame: Frame) -> None:
+    """Sand, rubber and a few bright things."""
+    if not world.ground.free(frame, 22, 16):
+        return
+    world.ground.reserve(frame, 22, 16)
+    colours: tuple[Colour, ...] = ((186, 172, 140), (156, 92, 74), (150, 148, 142), (96, 120, 84))
+    world.canvas.polygon(frame.box(20, 14), world.pick(colours))
+    for _ in range(world.rng.integers(2, 7)):
+        part = frame.at(*world.rng.spot(15, 9), world.rng.uniform(0, math.pi))
+        size = world.rng.uniform(1, 4.5), world.rng.uniform(0.8, 3)
+        colour = world.pick(((196, 180, 70), (70, 100, 150), (170, 60, 50), (220, 218, 210)))
+        world.canvas.polygon(part.box(*size), colour)
+    world.canvas.disc(frame.at(*world.rng.spot(12, 6)), world.rng.uniform(1.5, 3.5), world.pick(colours))

@@ -10,7 +10,7 @@ import numpy as np
 from lmmrotate.data.synthetic.canvas import Colour, Frame
 from lmmrotate.data.synthetic.land import scatter_objects
 from lmmrotate.data.synthetic.objects import KINDS
-from lmmrotate.data.synthetic.plots import Plot, choice, crowd, wavy
+from lmmrotate.data.synthetic.plots import Plot, beyond, choice, crowd, edge, ribbon, wavy
 from lmmrotate.data.synthetic.world import World
 
 
@@ -30,7 +30,15 @@ def sea(world: World, plot: Plot, density: str) -> None:
     room = 0.7 * min(plot.clear_m)
     for _ in range(rng.integers(0, 9)):
         name = choice(
-            world, "motorboat", "motorboat", "sailboat", "ferry", "bulker", "tanker", "container-ship"
+            world,
+            "motorboat",
+            "motorboat",
+            "sailboat",
+            "ferry",
+            "bulker",
+            "tanker",
+            "container-ship",
+            "warship",
         )
         low, high = KINDS[name].length_m
         if low > room:
@@ -40,7 +48,7 @@ def sea(world: World, plot: Plot, density: str) -> None:
         u = rng.uniform(-0.45, 0.45) * water.length_m
         v = rng.uniform(-0.5, 0.5) * max(water.width_m - size[1] - 8, 1)
         spot = water.frame.at(u, v, rng.uniform(0, 2 * math.pi))
-        moving = world.chance(0.5)
+        moving = size[0] < 60 and world.chance(0.5)
         if not _afloat(water, spot, size):
             continue
         world.place(name, spot, size, 2.0, under=partial(_wake, world, spot, size) if moving else None)
@@ -55,18 +63,21 @@ def _afloat(water: Plot, spot: Frame, size_m: tuple[float, float]) -> bool:
 
 
 def _wake(world: World, spot: Frame, size_m: tuple[float, float]) -> None:
-    """Foam behind a ship: a fading strip and two arms."""
+    """White water: a strip behind the ship that fades as it widens, and two fainter arms from the bow."""
     length, width = size_m
-    for step in range(6):
-        u = -length * (0.5 + 0.25 * step)
-        g = 150 - 14 * step
-        strip = spot.at(u, 0).box(0.27 * length, width * (0.5 + 0.12 * step))
-        world.canvas.polygon(strip, (g - 30, g, g + 4))
+    water = world.canvas
+    for step in range(10):
+        near, far = (0.46 + 0.16 * step) * length, (0.62 + 0.16 * step) * length
+        half, wider = width * (0.3 + 0.03 * step), width * (0.33 + 0.03 * step)
+        strip = spot.points([(-near, -half), (-near, half), (-far, wider), (-far, -wider)])
+        water.tint(strip, lift=round(12 + 90 * (1 - step / 10) ** 2))
+    u = np.linspace(0.3, -1.5, 7) * length
     for side in (-1, 1):
-        arm = spot.points(
-            [(0.3 * length, side * width * 0.5), (-1.4 * length, side * (width * 0.5 + 0.45 * length))]
-        )
-        world.canvas.lines(arm, (120, 142, 150), 0.5)
+        v = 0.4 * width + 0.34 * (0.3 * length - u)
+        for k in range(6):
+            part = slice(k, k + 2)
+            arm = ribbon(spot, u[part], side * v[part], side * (v[part] + 0.1 * width))
+            water.tint(arm, lift=36 - 5 * k)
 
 
 def coast(world: World, frame: Frame, length_m: float, depth_m: float) -> None:
@@ -74,12 +85,14 @@ def coast(world: World, frame: Frame, length_m: float, depth_m: float) -> None:
     rng = world.rng
     beach = choice(world, "sand", "rock", "sand", "paving")
     green = choice(world, "grass", "scrub", "forest", "lawn")
-    waves = rng.uniform(2, 7)
-    shore = wavy(world, frame, length_m, depth_m, waves)
-    for cover, shift in (("shallow", -rng.uniform(3, 9)), (beach, 0.0), (green, rng.uniform(5, 16))):
-        world.canvas.cover(
-            cover, shore + (frame.at(0, shift).points([(0, 0)]) - frame.points([(0, 0)])), frame.angle_rad
-        )
+    u = np.linspace(-length_m / 2, length_m / 2, max(16, round(length_m / 4)))
+    shore = edge(world, u, rng.uniform(2, 8), rng.uniform(16, 45))
+    widths = rng.uniform(3, 9), rng.uniform(5, 16)
+    for cover, v, waves in (("shallow", -widths[0], 1.6), (beach, 0.0, 0.5), (green, widths[1], 2.2)):
+        line = shore + v + edge(world, u, waves, 12.0)
+        world.canvas.cover(cover, beyond(frame, u, line, depth_m), frame.angle_rad)
+    surf = shore + edge(world, u, 0.8, 9.0)
+    world.canvas.tint(ribbon(frame, u, surf - 0.9, surf + 0.3), lift=34)
     world.trees(
         frame.at(0, depth_m / 2 + 14),
         length_m,
@@ -179,7 +192,7 @@ def port(world: World, plot: Plot, density: str) -> None:
     u = -plot.length_m / 2 + rng.uniform(-10, 20)
     room = 0.8 * min(plot.clear_m)
     while u < plot.length_m / 2:
-        name = choice(world, "ferry", "bulker", "tanker", "container-ship")
+        name = choice(world, "ferry", "bulker", "tanker", "container-ship", "warship")
         low, high = KINDS[name].length_m
         if low > room:
             name, (low, high) = "ferry", (min(24.0, room), min(40.0, room))
@@ -208,7 +221,8 @@ def river(world: World, plot: Plot, density: str) -> None:
         choice(world, "grass", "crop", "scrub", "lawn", "forest"), plot.box, plot.frame.angle_rad
     )
     width = rng.uniform(0.16, 0.42) * min(plot.clear_m)
-    middle = plot.frame.at(0, rng.uniform(-0.15, 0.15) * plot.width_m)
+    middle_v = rng.uniform(-0.15, 0.15) * plot.width_m
+    middle = plot.frame.at(0, middle_v)
     bank = choice(world, "soil", "scrub", "rock", "sand")
     waves = rng.uniform(0.3, 1.4)
     for cover, half in ((bank, width / 2 + 3.5), ("basin", width / 2)):
@@ -245,7 +259,9 @@ def river(world: World, plot: Plot, density: str) -> None:
     for side in (-1, 1):
         land = middle.at(0, side * (width / 2 + 0.25 * plot.width_m))
         if world.chance(0.5):
+            depth = plot.width_m / 2 - side * middle_v - width / 2 - 8
+            row = middle.at(0, side * (width / 2 + 8 + depth / 2))
             for _ in range(14):
-                spot = land.at(*rng.spot(plot.length_m, 0.4 * plot.width_m))
+                spot = row.at(*rng.spot(plot.length_m - 18, max(depth - 14, 0)))
                 world.building(spot, rng.uniform(10, 18), rng.uniform(8, 11))
         world.trees(land, plot.length_m, 0.45 * plot.width_m, plot.length_m * plot.width_m / 700)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from lmmrotate.data.records import ImageRecord
+from lmmrotate.data.synthetic.buildings import draw_flat_roof, draw_hip_roof
 from lmmrotate.data.synthetic.canvas import Canvas, Colour, Frame, Points
 from lmmrotate.data.synthetic.dice import Dice
 from lmmrotate.data.synthetic.grounds import CONTAINER_COLOURS, draw_dashes, shade
@@ -198,41 +200,30 @@ class World:
             self.canvas.tint(spot.box(long, wide), self.rng.uniform(0.84, 1.1))
 
     def building(self, frame: Frame, length_m: float, width_m: float, hall: bool = False) -> bool:
-        """A house with a ridge, or a flat hall with skylights; False if there is no room."""
+        """A house with a ridge, perhaps with a wing, or a flat hall; False if there is no room."""
         if not self.ground.free(frame, length_m, width_m):
             return False
         self.ground.reserve(frame, length_m, width_m)
-        quad = frame.box(length_m, width_m)
-        colour = self.pick(_HALLS if hall else _ROOFS)
-        canvas, sun = self.canvas, self.canvas.sun.direction_rad
-        lit = 1 - 0.16 * math.cos(frame.angle_rad + math.pi / 2 - sun)
-        vents = [self.rng.spot(0.84 * length_m, 0.84 * width_m) for _ in range(self.rng.integers(2, 7))]
-
-        def draw() -> None:
-            if hall:
-                canvas.polygon(quad, shade(colour, 0.8))
-                canvas.polygon(frame.box(length_m - 0.9, width_m - 0.9), colour)
-                ribs = np.arange(-length_m / 2 + 4, length_m / 2 - 2, 6.0).tolist()
-                for u in ribs:
-                    canvas.lines(
-                        frame.points([(u, -width_m / 2), (u, width_m / 2)]), shade(colour, 0.94), 0.2
-                    )
-                for u, v in vents:
-                    canvas.polygon(frame.at(u, v).box(1.8, 1.4), shade(colour, 0.66))
-            else:
-                ridge = (length_m / 2 - 0.35 * width_m) if length_m > width_m else 0.0
-                u, v = length_m / 2, width_m / 2
-                points = frame.points([(u, -v), (u, v), (-u, v), (-u, -v), (ridge, 0), (-ridge, 0)])
-                fl, fr, rr, rl, a, b = points
-                canvas.polygon(np.array([fr, a, b, rr]), shade(colour, lit))
-                canvas.polygon(np.array([fl, a, b, rl]), shade(colour, 2 - lit))
-                canvas.polygon(np.array([fl, fr, a]), shade(colour, 0.95))
-                canvas.polygon(np.array([rl, rr, b]), shade(colour, 0.9))
-                canvas.lines(np.array([a, b]), shade(colour, 1.2), 0.2)
-                chimney = frame.at(0.25 * length_m, 0.12 * width_m)
-                canvas.polygon(chimney.box(0.8, 0.8), shade(colour, 0.6))
-
-        canvas.raise_up(quad, self.rng.uniform(7, 12) if hall else self.rng.uniform(4, 7), draw)
+        canvas, rng, colour = self.canvas, self.rng, self.pick(_HALLS if hall else _ROOFS)
+        if hall:
+            spots = [rng.spot(0.84 * length_m, 0.84 * width_m) for _ in range(rng.integers(2, 7))]
+            roof = partial(draw_flat_roof, canvas, frame, length_m, width_m, colour, spots)
+            canvas.raise_up(frame.box(length_m, width_m), rng.uniform(7, 12), roof)
+            return True
+        height = rng.uniform(4, 7)
+        roof = partial(draw_hip_roof, canvas, frame, length_m, width_m, colour)
+        canvas.raise_up(frame.box(length_m, width_m), height, roof)
+        if self.chance(0.4):
+            side = rng.choice((-1, 1))
+            # It starts under the ridge of the main roof and reaches out to one side.
+            long, wide = 0.5 * width_m + rng.uniform(3, 5), rng.uniform(0.35, 0.5) * length_m
+            v = side * long / 2
+            wing = frame.at(rng.uniform(-0.25, 0.25) * length_m, v, math.pi / 2)
+            outer = frame.at(0, side * (width_m / 2 + (long - width_m / 2) / 2 + 0.2))
+            if self.ground.free(outer, length_m, long - width_m / 2):
+                self.ground.reserve(outer, length_m, long - width_m / 2)
+                roof = partial(draw_hip_roof, canvas, wing, long, wide, colour)
+                canvas.raise_up(wing.box(long, wide), 0.99 * height, roof)
         return True
 
     def container(self, frame: Frame, length_m: float = 12.2) -> bool:
@@ -280,7 +271,7 @@ class World:
         """The name of some vehicle; ``heavy`` is the share of large ones."""
         if self.chance(heavy):
             return self.rng.choice(("truck", "truck", "semi", "bus"))
-        return "van" if self.chance(0.15) else "car"
+        return self.rng.choice(("car", "car", "car", "car", "car", "van", "pickup"))
 
     def trees(
         self,
