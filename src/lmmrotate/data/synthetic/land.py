@@ -149,13 +149,14 @@ def scatter(world: World, plot: Plot, density: str) -> None:
     if world.chance(0.3):
         road = plot.frame.at(0, world.rng.uniform(-0.45, 0.45) * plot.width_m)
         world.road(road, plot.length_m, 2)
-    scatter_objects(world, plot, water=False)
+        world.ground.reserve(road, plot.length_m, 9.0)
+    scatter_objects(world, plot, density, water=False)
     world.trees(
         plot.frame, plot.length_m, plot.width_m, plot.length_m * plot.width_m / world.rng.uniform(500, 5000)
     )
 
 
-def scatter_objects(world: World, plot: Plot, water: bool) -> None:
+def scatter_objects(world: World, plot: Plot, density: str, water: bool) -> None:
     """Whole, well visible objects of one to three kinds at random places and angles."""
     rng, gsd = world.rng, world.canvas.gsd_m
     wide, high = world.size_m
@@ -174,7 +175,8 @@ def scatter_objects(world: World, plot: Plot, water: bool) -> None:
     if not fitting:
         return
     kinds = [choice(world, *fitting) for _ in range(rng.integers(1, 4))]
-    for _ in range(rng.integers(0, math.floor(6 * squares) + 1)):
+    most = math.floor(6 * squares)
+    for _ in range(most if density == "sparse" else rng.integers(0, most + 1)):
         name = choice(world, *kinds)
         low, high = KINDS[name].length_m
         for _ in range(12):

@@ -101,7 +101,7 @@ def _build(world: World, plot: Plot, density: str, afloat: bool) -> None:
 def _choose(rng: Dice, room_m: float, density: str, classes: frozenset[str], afloat: bool | None) -> Theme:
     """A theme that fits the room and the wanted classes; on water or land only, or either (None)."""
     weights = [
-        theme.weights[DENSITIES.index(density)]
+        theme.weights[DENSITIES.index(density)] * (1.0 if afloat is None else theme.spread)
         if theme.least_m <= room_m
         and (not theme.classes or classes & theme.classes)
         and (afloat is None or theme.afloat == afloat)

@@ -65,11 +65,13 @@ def pond(world: World, frame: Frame, radius_m: float) -> None:
 def footpath(world: World, plot: Plot) -> None:
     """A winding path across the plot."""
     rng = world.rng
-    along = plot.frame if world.chance(0.5) else plot.frame.at(0, 0, math.pi / 2)
-    reach = 0.6 * (plot.length_m + plot.width_m)
+    turned = world.chance(0.5)
+    along = plot.frame.at(0, 0, math.pi / 2 if turned else 0.0)
+    long, wide = (plot.width_m, plot.length_m) if turned else (plot.length_m, plot.width_m)
+    reach = long / 2
     u = np.linspace(-reach, reach, 41)
-    v = np.full(41, rng.uniform(-0.35, 0.35) * min(plot.length_m, plot.width_m))
+    v = np.full(41, rng.uniform(-0.3, 0.3) * wide)
     for waves in (1.0, 2.3, 4.1):
-        v += rng.uniform(0, 0.06) * reach / waves * np.sin(waves * u / reach * math.pi + rng.uniform(0, 6.3))
+        v += rng.uniform(0, 0.1) * wide / waves * np.sin(waves * u / reach * math.pi + rng.uniform(0, 6.3))
     width = rng.choice((0.8, 1.5, 2.2, 3.0))
     world.canvas.lines(along.points(np.stack([u, v], axis=1)), world.pick(_PATHS), width)

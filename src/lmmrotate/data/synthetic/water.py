@@ -25,7 +25,7 @@ def sea(world: World, plot: Plot, density: str) -> None:
         coast(world, plot.frame.at(0, edge), plot.length_m, plot.width_m / 2 - edge + 6)
         water = plot.part(0, (edge - 8) / 2 - plot.width_m / 4, plot.length_m, plot.width_m / 2 + edge - 8)
     if density == "sparse":
-        scatter_objects(world, water, water=True)
+        scatter_objects(world, water, density, water=True)
         return
     room = 0.7 * min(plot.clear_m)
     for _ in range(rng.integers(0, 9)):
