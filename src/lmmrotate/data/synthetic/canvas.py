@@ -155,8 +155,9 @@ class Canvas:
         """Land cover for (H, W) pixels of the picture, in the size of the drawing."""
         to_sun = (-math.cos(self.sun.direction_rad), -math.sin(self.sun.direction_rad))
         texture = cover_texture(COVERS[name], shape, self.gsd_m, angle_rad, to_sun, self.rng)
+        # Whole pixels: reducing the drawing gives them back as they were.
         size = (shape[1] * SUPERSAMPLE, shape[0] * SUPERSAMPLE)
-        return np.asarray(cv2.resize(texture, size, interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)
+        return np.asarray(cv2.resize(texture, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
 
     def tint(self, points_px: Points, factor: float = 1.0, lift: int = 0) -> None:
         """Make the ground within a polygon (N, 2) darker or brighter, by a factor or by grey levels."""
@@ -221,7 +222,7 @@ class Canvas:
         # The sky lights shadows, so they are a little blue.
         light = cv2.merge([cv2.LUT(soft, table) for table in _shadow_tables(self.sun.strength)])
         size = (self.pixels.shape[1], self.pixels.shape[0])
-        light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR_EXACT)
+        light = cv2.resize(light, size, interpolation=cv2.INTER_NEAREST)
         cv2.multiply(self.pixels, light, self.pixels, 1 / 128)
         for _, _, draw in sorted(self._tall, key=lambda item: item[:2]):
             draw()
