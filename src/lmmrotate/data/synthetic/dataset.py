@@ -26,7 +26,7 @@ from lmmrotate.errors import ConfigError, DataError
 
 DATASET = "synthetic"
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same seed gives another picture, so that an old folder is not continued."""
 
 _BATCH = 8  # scenes a worker makes for one request
