@@ -9,8 +9,7 @@ from typing import Any
 
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
-
-PUBLISHED_PROMPT = "Locate the objects tightly with quad boxes and category names in the image."
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
 MODEL_TYPES = ("florence2",)
 """``model_type`` values of Transformers configs that a family is written for."""

@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from lmmrotate.errors import ConfigError
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
 OVER_LONG = ("drop_boxes", "skip", "error")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -46,10 +47,7 @@ class TrainConfig:
         None, "longest answer in tokens (default: what the model has positions for)"
     )
     response_format: str = _option("loc_tokens", "how boxes are written")
-    prompt: str = _option(
-        "Locate the objects tightly with quad boxes and category names in the image.",
-        "what the model is asked about every image",
-    )
+    prompt: str = _option(PUBLISHED_PROMPT, "what the model is asked about every image")
     over_long: str = _option(
         "drop_boxes",
         "an answer that does not fit: drop_boxes (the last ones), skip the image, or error; counted",
