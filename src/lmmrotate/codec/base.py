@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from lmmrotate.errors import Problem
 from lmmrotate.geometry.quads import Quads
 
@@ -58,6 +61,15 @@ class BoxCodec(Protocol):
     @property
     def special_tokens(self) -> tuple[str, ...]:
         """What must be one token each in the model's vocabulary."""
+        ...
+
+    @property
+    def circular(self) -> tuple[bool, ...]:
+        """For each number of a box, in the order written, whether its last bin is next to its first."""
+        ...
+
+    def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
+        """The bins (N, numbers) that are written for quads (N, 4, 2) in pixels."""
         ...
 
     def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:

@@ -75,8 +75,15 @@ class LocTokenCodec:
     def special_tokens(self) -> tuple[str, ...]:
         return (*(f"<loc_{i}>" for i in range(self.bins)), "<sep>")
 
+    @property
+    def circular(self) -> tuple[bool, ...]:
+        return (False,) * _NUMBERS
+
     def to_json(self) -> Mapping[str, Any]:
         return {"name": self.name} | asdict(self)
+
+    def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
+        return quantize(corner_order(as_quads(quads)), image_wh, self.bins).reshape(-1, _NUMBERS)
 
     def encode(
         self,

@@ -52,11 +52,11 @@ PRESETS: dict[str, Florence2Shape] = {
     # stem (depth 0 in the first stage), one image token for every 16 x 16 px.
     "tiny": Florence2Shape(
         image_square_length=256,
-        embed_dim=(32, 64, 128),
+        embed_dim=(64, 64, 160),
         depths=(0, 1, 2),
-        heads=(2, 2, 4),
+        heads=(2, 2, 5),
         stride=(4, 2, 2),
-        window=4,
+        window=8,
         d_model=128,
         attention_heads=4,
         encoder_layers=2,

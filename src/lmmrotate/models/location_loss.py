@@ -1,0 +1,105 @@
+"""Losses that know that location tokens are places: a neighbouring bin is a small error, not a wrong word."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def location_targets(
+    bins: torch.Tensor, count: int, sigma_bins: float, circular: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Gaussian distributions over bins around the right ones, cut off at the image's edges.
+
+    Args:
+        bins: (N,) the right bins.
+        count: number of bins.
+        sigma_bins: standard deviation.
+        circular: (N,) bool, numbers whose last bin is next to the first (angles); default: none.
+
+    Returns:
+        (N, count), each row sums to 1.
+    """
+    distance = (torch.arange(count, device=bins.device) - bins[:, None]).abs().float()
+    if circular is not None:
+        distance = torch.where(circular[:, None], torch.minimum(distance, count - distance), distance)
+    return torch.softmax(-0.5 * (distance / sigma_bins) ** 2, dim=1)
+
+
+def answer_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    location_ids: torch.Tensor,
+    sigma_bins: float,
+    circular: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean cross-entropy of answer tokens, with Gaussian targets for location tokens.
+
+    Args:
+        logits: (N, V), one row a token that counts.
+        labels: (N,).
+        location_ids: (bins,) ids of ``<loc_0>``, ``<loc_1>``, ….
+        sigma_bins: standard deviation of the targets; 0 for ordinary one-hot targets.
+        circular: (N,) bool, see ``location_targets``.
+    """
+    if sigma_bins <= 0:
+        return functional.cross_entropy(logits.float(), labels)
+    bins = torch.full((logits.shape[1],), -1, dtype=torch.long, device=labels.device)
+    bins[location_ids] = torch.arange(len(location_ids), device=labels.device)
+    number = bins[labels]
+    places = number >= 0
+    log_probs = torch.log_softmax(logits.float(), dim=1)
+    words = -log_probs[~places].gather(1, labels[~places, None]).sum()
+    wrap = None if circular is None else circular[places]
+    targets = location_targets(number[places], len(location_ids), sigma_bins, wrap)
+    return (words - (targets * log_probs[places][:, location_ids]).sum()) / len(labels)
+
+
+class CellLoss(nn.Module):
+    """The encoder state of the cell that holds an object's centre must tell the object's coordinates,
+    read with the location tokens' own embeddings.
+
+    This gives the encoder a direct reason to compute boxes, which small models do not find through the
+    decoder alone (project findings: mAP 0.299 with it, 0.001 without, at equal budget). Used in training
+    only.
+    """
+
+    def __init__(self, width: int, numbers: int) -> None:
+        """
+        Args:
+            width: size of encoder states and token embeddings.
+            numbers: coordinates a box.
+        """
+        super().__init__()
+        self._numbers = numbers
+        self.direct = nn.Linear(width, numbers * width)
+        self.bent = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, numbers * width)
+        )
+        for layer in (self.direct, self.bent[0], self.bent[2]):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+
+    def forward(
+        self,
+        states: torch.Tensor,
+        bins: torch.Tensor,
+        locations: torch.Tensor,
+        sigma_bins: float,
+        circular: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        Args:
+            states: (N, width), encoder states of the cells of N objects.
+            bins: (N, numbers), their coordinates.
+            locations: (bins, width), embeddings of the location tokens.
+            sigma_bins: standard deviation of the targets, at least 1 is used.
+            circular: (numbers,) bool, see ``location_targets``.
+        """
+        queries = (self.direct(states) + self.bent(states)).unflatten(-1, (self._numbers, -1)).flatten(0, 1)
+        if not len(states):
+            return queries.sum()  # 0, with a gradient for every weight
+        log_probs = torch.log_softmax((queries @ locations.T).float(), dim=1)
+        wrap = None if circular is None else circular.repeat(len(states))
+        targets = location_targets(bins.flatten(), len(locations), max(sigma_bins, 1.0), wrap)
+        return -(targets * log_probs).sum(dim=1).mean()
