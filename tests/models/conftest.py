@@ -18,7 +18,7 @@ def tiny() -> Callable[..., Florence2Family]:
     def build(**options: object) -> Florence2Family:
         torch.manual_seed(0)
         settings = {"tokens": TOKENS, "words": ["ship", "small vehicle"], "image_square_length": 64}
-        family = load_family("tiny", **(settings | options))  # type: ignore[arg-type]
+        family = load_family("tiny-random", **(settings | options))  # type: ignore[arg-type]
         assert isinstance(family, Florence2Family)
         return family
 

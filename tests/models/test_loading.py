@@ -26,7 +26,7 @@ def test_presets_have_the_published_sizes(name: str, positions: int, expected: i
 
 @pytest.mark.parametrize("side", [128, 256])
 def test_tiny_is_tiny(side: int) -> None:
-    family = load_family("tiny", tokens=[f"<loc_{i}>" for i in range(1000)], image_square_length=side)
+    family = load_family("tiny-random", tokens=[f"<loc_{i}>" for i in range(1000)], image_square_length=side)
     assert 2e6 < sum(p.numel() for p in family.model.parameters()) < 8e6
 
 

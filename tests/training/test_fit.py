@@ -22,8 +22,9 @@ from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
 from lmmrotate.training.checkpoints import last_complete_checkpoint
-from lmmrotate.training.config import TrainConfig, config_to_yaml
+from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
+from lmmrotate.training.options import config_to_yaml
 
 Config = Callable[..., TrainConfig]
 

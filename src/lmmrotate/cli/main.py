@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmmrotate import __version__
-from lmmrotate.cli import convert, evaluate, predict, quickstart, report, synth, tile, train
+from lmmrotate.cli import convert, evaluate, predict, pretrain, quickstart, report, synth, tile, train
 from lmmrotate.cli.common import set_up_logging
 from lmmrotate.errors import LmmRotateError
 
-VERBS = (quickstart, synth, convert, tile, train, predict, evaluate, report)
+VERBS = (quickstart, synth, convert, tile, train, pretrain, predict, evaluate, report)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2
     except KeyboardInterrupt:
-        resumes = args.verb in ("quickstart", "synth", "tile", "train", "predict")
+        resumes = args.verb in ("quickstart", "synth", "tile", "train", "pretrain", "predict")
         hint = "; the same command goes on from here" if resumes else ""
         logging.getLogger("lmmrotate").error("interrupted%s", hint)
         return 130

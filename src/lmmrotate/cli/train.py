@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
 
 from lmmrotate.cli.common import add_verbosity, quiet_transformers, show, show_json
+from lmmrotate.cli.options import add_option_flags, given_options
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,37 +21,17 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--config", type=Path, metavar="YAML", help="file of 'option: value' lines")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_verbosity(parser)
-    _add_options(parser)
+    from lmmrotate.training.config import TrainConfig
+
+    add_option_flags(parser, TrainConfig)
     parser.set_defaults(run=run)
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """One flag an option of ``TrainConfig``; checked there, so that YAML and flags obey the same rules."""
-    from lmmrotate.training.config import TrainConfig
-
-    group = parser.add_argument_group("training options")
-    for option in fields(TrainConfig):
-        several = option.name in ("data_path", "image_folder")
-        group.add_argument(
-            f"--{option.name}",
-            nargs="+" if several else None,
-            default=argparse.SUPPRESS,
-            metavar="PATH" if several else "VALUE",
-            help=_help(option),
-        )
-
-
-def _help(option: Field[Any]) -> str:
-    shown = "" if option.default in (None, (), "") else f" (default: {option.default})"
-    return str(option.metadata["help"]) + shown
-
-
 def run(args: argparse.Namespace) -> int:
-    from lmmrotate.training.config import TrainConfig, read_config
+    from lmmrotate.training.config import TrainConfig
+    from lmmrotate.training.options import read_config
 
-    names = {option.name for option in fields(TrainConfig)}
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name in names}
-    config = read_config(args.config, flags)
+    config = read_config(TrainConfig, args.config, given_options(args, TrainConfig))
     from lmmrotate.training.fit import train
 
     quiet_transformers()

@@ -218,21 +218,22 @@ class Florence2Family:
             "attention_mask": torch.ones_like(ids),
         }
 
-    def _grid(self) -> int:
+    @property
+    def grid(self) -> int:
         """Feature cells a side: every stage divides by its stride, rounding up."""
         stride = prod(self.model.config.vision_config.patch_stride)
         return -(-self.preprocess.side_px // int(stride))
 
     def _image_tokens(self) -> int:
-        return 1 + self._grid() ** 2
+        return 1 + self.grid**2
 
     def _check_positions(self) -> None:
         config = self.model.config
         cells = config.vision_config.max_position_embeddings
         positions = config.text_config.max_position_embeddings
-        if self._grid() > cells:
+        if self.grid > cells:
             raise ConfigError(
-                f"image_square_length {self.preprocess.side_px} gives {self._grid()} features a side, "
+                f"image_square_length {self.preprocess.side_px} gives {self.grid} features a side, "
                 f"but this model has positions for {cells}; choose a smaller image_square_length"
             )
         if len(self._prompt_ids) > positions:

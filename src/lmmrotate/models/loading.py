@@ -14,7 +14,8 @@ from lmmrotate.models.prompts import PUBLISHED_PROMPT
 MODEL_TYPES = ("florence2",)
 """``model_type`` values of Transformers configs that a family is written for."""
 
-PRESET_NAMES = ("tiny", "base", "large")
+PRESET_NAMES = ("tiny-random", "base", "large")
+"""Shapes without weights."""
 
 
 def load_family(
@@ -30,7 +31,7 @@ def load_family(
     """Build or load a model and make sure its vocabulary holds the codec's tokens.
 
     Args:
-        model_name_or_path: ``tiny``, ``base`` or ``large`` for random weights of that shape, a local
+        model_name_or_path: ``tiny-random``, ``base`` or ``large`` for random weights of that shape, a local
             directory (a run directory or any Transformers-native checkpoint), or a hub id.
         tokens: the codec's coordinate and separator tokens.
         words: class names, which become one token each in presets.

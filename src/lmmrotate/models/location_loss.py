@@ -53,7 +53,8 @@ def answer_loss(
     words = -log_probs[~places].gather(1, labels[~places, None]).sum()
     wrap = None if circular is None else circular[places]
     targets = location_targets(number[places], len(location_ids), sigma_bins, wrap)
-    return (words - (targets * log_probs[places][:, location_ids]).sum()) / len(labels)
+    loss: torch.Tensor = (words - (targets * log_probs[places][:, location_ids]).sum()) / len(labels)
+    return loss
 
 
 class CellLoss(nn.Module):
@@ -74,10 +75,9 @@ class CellLoss(nn.Module):
         super().__init__()
         self._numbers = numbers
         self.direct = nn.Linear(width, numbers * width)
-        self.bent = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, numbers * width)
-        )
-        for layer in (self.direct, self.bent[0], self.bent[2]):
+        inner, outer = nn.Linear(width, 4 * width), nn.Linear(4 * width, numbers * width)
+        self.bent = nn.Sequential(inner, nn.GELU(), outer)
+        for layer in (self.direct, inner, outer):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
 
     def forward(
@@ -102,4 +102,5 @@ class CellLoss(nn.Module):
         log_probs = torch.log_softmax((queries @ locations.T).float(), dim=1)
         wrap = None if circular is None else circular.repeat(len(states))
         targets = location_targets(bins.flatten(), len(locations), max(sigma_bins, 1.0), wrap)
-        return -(targets * log_probs).sum(dim=1).mean()
+        loss: torch.Tensor = -(targets * log_probs).sum(dim=1).mean()
+        return loss

@@ -1,6 +1,6 @@
-"""Model shapes by name: ``tiny`` (this project's), ``base`` and ``large`` (published Florence-2 shapes).
+"""Model shapes by name: ``tiny-random`` (this project's), ``base`` and ``large`` (Florence-2's).
 
-Presets carry no weights: ``base`` and ``large`` start from Transformers' random initialisation and are
+Presets carry no weights: they start from Transformers' random initialisation and are
 meant for speed tests and for training from scratch; give a checkpoint directory to fine-tune.
 """
 
@@ -50,7 +50,7 @@ class Florence2Shape:
 PRESETS: dict[str, Florence2Shape] = {
     # Shapes of `tiny` from the measurements in the project's findings: DaViT with a cheap convolutional
     # stem (depth 0 in the first stage), one image token for every 16 x 16 px.
-    "tiny": Florence2Shape(
+    "tiny-random": Florence2Shape(
         image_square_length=256,
         embed_dim=(64, 64, 160),
         depths=(0, 1, 2),
@@ -131,7 +131,7 @@ def build_preset(
     prompt_room = 64  # <s>, </s> and a prompt of a few words or spelled in bytes
     positions = max(language_model_max_length or shape.positions, grid * grid + 1 + prompt_room)
     model = Florence2ForConditionalGeneration(_config(shape, tokenizer, grid, positions))
-    if name == "tiny":
+    if name == "tiny-random":
         locations = tokenizer.convert_tokens_to_ids([t for t in location_tokens if t.startswith("<loc_")])
         initialise_small(model, grid, locations)
     return model, tokenizer, side

@@ -1,6 +1,8 @@
-"""The parts of a Florence-2 as modules of their own, so that each can be pretrained before they are joined."""
+"""The parts of a Florence-2 as modules of their own: each is pretrained before they are joined."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -9,11 +11,28 @@ from transformers import Florence2ForConditionalGeneration
 
 from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.cells import CORNERS, NUMBERS
+from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.location_loss import CellLoss, answer_loss
+from lmmrotate.models.preprocessing import SquareResize
+from lmmrotate.models.presets import build_preset
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
 OBJECT_WEIGHT = 4.0
 """How much more a cell with an object counts than one of the many without."""
 _BEND = 0.1  # cells; where the loss of a number turns from square to linear
+
+
+def random_tiny(
+    location_tokens: Sequence[str], words: Sequence[str], image_square_length: int
+) -> Florence2Family:
+    """The tiny preset with random weights, for answers in ``location_tokens`` and ``words``."""
+    model, tokenizer, side = build_preset(
+        "tiny-random",
+        words=[*words, PUBLISHED_PROMPT],
+        location_tokens=location_tokens,
+        image_square_length=image_square_length,
+    )
+    return Florence2Family(model, tokenizer, SquareResize(side), PUBLISHED_PROMPT)
 
 
 class VisionStage(nn.Module):
@@ -48,7 +67,10 @@ class Answering(nn.Module):
     """Projector norm, encoder and decoder on image features, with answer loss and cell loss."""
 
     def __init__(
-        self, model: Florence2ForConditionalGeneration, prompt_ids: torch.Tensor, location_ids: torch.Tensor,
+        self,
+        model: Florence2ForConditionalGeneration,
+        prompt_ids: torch.Tensor,
+        location_ids: torch.Tensor,
         circular: tuple[bool, ...],
     ) -> None:
         """
@@ -63,6 +85,9 @@ class Answering(nn.Module):
         self.language = model.model.language_model
         self.cell_loss = CellLoss(model.config.text_config.d_model, len(circular))
         self.sigma_bins = 0.0
+        self._prompt_ids: torch.Tensor
+        self._location_ids: torch.Tensor
+        self._circular: torch.Tensor
         self.register_buffer("_prompt_ids", prompt_ids, persistent=False)
         self.register_buffer("_location_ids", location_ids, persistent=False)
         self.register_buffer("_circular", torch.tensor(circular), persistent=False)
@@ -98,9 +123,10 @@ class Answering(nn.Module):
             written @ table.T, labels[counts], self._location_ids, self.sigma_bins, label_circular[counts]
         )
         centres = states[object_cells[:, 0], 1 + object_cells[:, 1]]  # the first token is the mean
-        return loss + self.cell_loss(
+        loss += self.cell_loss(
             centres, object_bins, table[self._location_ids], self.sigma_bins, self._circular
         )
+        return loss
 
 
 class LanguageStage(nn.Module):
@@ -155,7 +181,9 @@ def join(model: Florence2ForConditionalGeneration, head: nn.Linear, reader: nn.L
     """
     projector = model.model.multi_modal_projector
     projector.image_projection.weight.copy_(reader.weight @ head.weight)
-    constant = torch.linalg.pinv(head.weight) @ head.bias - projector.visual_temporal_embed.pos_idx_to_embed[0]
+    constant = (
+        torch.linalg.pinv(head.weight) @ head.bias - projector.visual_temporal_embed.pos_idx_to_embed[0]
+    )
     tables = projector.image_position_embed
     columns = tables.column_embeddings.embedding_dim  # the first channels are the column's
     tables.column_embeddings.weight.copy_(constant[:columns].expand_as(tables.column_embeddings.weight))
@@ -178,7 +206,7 @@ def cell_head_loss(
     A number counts by the inverse root of the object's half width: what a small object suffers from is
     nothing to a large one.
     """
-    logits, numbers = cells.split([cells.shape[-1] - NUMBERS, NUMBERS], dim=-1)
+    logits, numbers = cells[..., :-NUMBERS], cells[..., -NUMBERS:]
     weight = torch.full((logits.shape[-1],), OBJECT_WEIGHT, device=logits.device)
     weight[0] = 1.0
     loss = functional.cross_entropy(logits.flatten(0, 1), cell_classes.flatten(), weight)
@@ -194,4 +222,5 @@ def cell_head_loss(
 def half_width(numbers: torch.Tensor) -> torch.Tensor:
     """Half the short side of boxes (N,), in cells, from their numbers (N, NUMBERS)."""
     xx, yy, xy = numbers[:, CORNERS : CORNERS + 3].unbind(dim=1)
-    return (xx + yy) / 2 - torch.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    half: torch.Tensor = (xx + yy) / 2 - torch.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return half

@@ -32,8 +32,9 @@ from lmmrotate.training.checkpoints import (
     last_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
-from lmmrotate.training.config import TrainConfig, config_to_yaml, differences, read_config
+from lmmrotate.training.config import INCIDENTAL, TrainConfig
 from lmmrotate.training.dataset import AnswerCounts, build_answers, read_training_manifests
+from lmmrotate.training.options import config_to_yaml, differences, read_config
 from lmmrotate.training.progress import ProgressBar
 
 CONFIG_FILE = "config.yaml"
@@ -195,7 +196,7 @@ def _refuse_foreign(folder: Path, config: TrainConfig) -> None:
         raise ConfigError(f"output_dir: {folder} holds a finished run; choose another folder or remove it")
     stored = folder / CONFIG_FILE
     if stored.exists():
-        changed = differences(read_config(stored, {}), config)
+        changed = differences(read_config(TrainConfig, stored, {}), config, INCIDENTAL)
         if changed and last_complete_checkpoint(folder):  # before the first one nothing is lost
             raise ConfigError(
                 f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "

@@ -13,8 +13,17 @@ from lmmrotate.data.photometric import photometric
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.scene import SceneSpec, describe_scene, render_scene
 
-Sample = tuple[npt.NDArray[np.uint8] | None, ImageRecord]
-"""Pixels (H, W, 3), RGB, and what is in them; None where only annotations are wanted."""
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One scene."""
+
+    number: tuple[int, int]
+    """Seed and index."""
+    record: ImageRecord
+    pixels: npt.NDArray[np.uint8] | None
+    """(H, W, 3), RGB; None where only annotations are wanted."""
+
 
 _CHOICE, _PHOTOMETRIC = 101, 102  # streams of random numbers, apart from those of the scenes
 
@@ -34,28 +43,24 @@ class SceneMix:
 
 
 class SceneDataset(Dataset[Sample]):
-    """Scenes ``first`` to ``first + count`` of a seed. Nothing is stored, so that resuming costs nothing."""
+    """The first ``count`` scenes of a seed. Nothing is stored, so that resuming costs nothing."""
 
-    def __init__(
-        self, mix: SceneMix, seed: int, count: int, *, first: int = 0, pictures: bool = True
-    ) -> None:
+    def __init__(self, mix: SceneMix, seed: int, count: int, *, pictures: bool = True) -> None:
         self._mix = mix
         self._seed = seed
         self._count = count
-        self._first = first
         self._pictures = pictures
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        number = self._first + index
-        spec = self._mix.spec(self._seed, number)
+        spec = self._mix.spec(self._seed, index)
         if not self._pictures:
-            return None, describe_scene(spec, self._seed, number)
-        pixels, record = render_scene(spec, self._seed, number)
-        rng = np.random.default_rng([self._seed, number, _PHOTOMETRIC])
-        return photometric(pixels, rng), record
+            return Sample((self._seed, index), describe_scene(spec, self._seed, index), None)
+        pixels, record = render_scene(spec, self._seed, index)
+        rng = np.random.default_rng([self._seed, index, _PHOTOMETRIC])
+        return Sample((self._seed, index), record, photometric(pixels, rng))
 
 
 def class_indices(record: ImageRecord, classes: Sequence[str]) -> list[int]:

@@ -52,9 +52,7 @@ def _seen_from(
     return [*speakers, (cell, (0.0, 0.0), float(rng.uniform(0.7, 1.3)))]
 
 
-def _mixed_corners(
-    numbers: npt.NDArray[np.float32], rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _mixed_corners(numbers: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """The numbers with corners blended where it is not clear which of two is the topmost one."""
     mixed = numbers.copy()
     corners = numbers[:CORNERS].reshape(4, 2)
