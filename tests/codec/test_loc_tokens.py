@@ -140,6 +140,7 @@ def without_tokens(text: str) -> str:
 
 @given(text=TEXTS)
 @example("ship<sep><loc_1>")
+@example("0<sep><sep><loc_0>")
 @settings(max_examples=400)
 def test_reading_never_raises_and_loses_nothing(text: str) -> None:
     decoded = CODEC.decode(text, (64, 64))

@@ -195,8 +195,7 @@ class _Reader:
                 self._run.append((int(piece["bin"]), piece.span()))
             elif piece["sep"]:
                 self._end_run()
-                self._drop(self._sep)
-                self._sep = piece.span()
+                self._sep = self._after_sep(piece.span())
             elif piece["text"] and piece["text"].strip():
                 self._end_run()
                 self._drop(self._words)
@@ -205,6 +204,14 @@ class _Reader:
         self._drop(self._words)
         self._drop(self._sep)
         return np.asarray(self._boxes, dtype=np.int64).reshape(-1, 4, 2)
+
+    def _after_sep(self, span: Span) -> Span:
+        """The separator that counts after another one; several behind a name are told together, as what
+        is wrong with the box that follows reaches from the name over all of them."""
+        if self._sep and self._words and self._sep > self._words:
+            return self._sep[0], span[1]
+        self._drop(self._sep)
+        return span
 
     def _drop(self, span: Span | None) -> None:
         if span:
