@@ -98,7 +98,8 @@ class CellLoss(nn.Module):
         """
         queries = (self.direct(states) + self.bent(states)).unflatten(-1, (self._numbers, -1)).flatten(0, 1)
         if not len(states):
-            return queries.sum()  # 0, with a gradient for every weight
+            nothing: torch.Tensor = queries.sum()  # 0, with a gradient for every weight
+            return nothing
         log_probs = torch.log_softmax((queries @ locations.T).float(), dim=1)
         wrap = None if circular is None else circular.repeat(len(states))
         targets = location_targets(bins.flatten(), len(locations), max(sigma_bins, 1.0), wrap)

@@ -16,6 +16,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import get_parameter_names
 
+from lmmrotate.errors import CheckpointError
 from lmmrotate.training.checkpoints import (
     CHECKPOINTS,
     last_complete_checkpoint,
@@ -92,6 +93,13 @@ class _StageTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # the scenes are random already
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Missing names are weights that share their storage with a loaded one (see ``_save``)."""
+        if load_result.unexpected_keys:
+            raise CheckpointError(
+                f"checkpoint of another model: {', '.join(load_result.unexpected_keys[:3])}"
+            )
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         seen: set[int] = set()
