@@ -25,7 +25,9 @@ def imported_by(*arguments: str) -> set[str]:
     return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("evaluate", "--help"), ("train", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("evaluate", "--help"), ("train", "--help"), ("pretrain", "--help")]
+)
 def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not imported_by(*arguments) & set(HEAVY)
 
@@ -37,7 +39,17 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([name, "--help"])
         assert stop.value.code == 0
         assert f"lmmrotate {name}" in capsys.readouterr().out
-    assert names == ["quickstart", "synth", "convert", "tile", "train", "predict", "evaluate", "report"]
+    assert names == [
+        "quickstart",
+        "synth",
+        "convert",
+        "tile",
+        "train",
+        "pretrain",
+        "predict",
+        "evaluate",
+        "report",
+    ]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
