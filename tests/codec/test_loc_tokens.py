@@ -299,3 +299,11 @@ def test_wrong_options_are_refused(name: str, classes: Any, options: dict[str, A
 def test_a_damaged_description_is_a_checkpoint_error(values: Any) -> None:
     with pytest.raises(CheckpointError, match="the run's codec cannot be built"):
         codec_from_json(values)
+
+
+@given(numbers=st.lists(st.floats(-9, 70), min_size=8, max_size=8))
+def test_coordinates_are_the_numbers_that_are_written(numbers: list[float]) -> None:
+    quad = np.reshape(numbers, (1, 4, 2))
+    written = re.findall(r"<loc_(\d+)>", CODEC.encode(quad, ["ship"], (64, 48)))
+    assert [int(number) for number in written] == CODEC.coordinates(quad, (64, 48))[0].tolist()
+    assert len(CODEC.circular) == len(written)

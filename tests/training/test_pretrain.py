@@ -4,16 +4,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from lmmrotate.codec.base import BoxCodec
+from lmmrotate.codec.loc_tokens import LocTokenCodec
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.errors import ConfigError
 from lmmrotate.inference.predictor import Predictor
-from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join, random_tiny
+from lmmrotate.models.florence2 import Florence2Family
+from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
 from lmmrotate.training.answer_places import AnswerPlaces
+from lmmrotate.training.averaging import WeightAverage
 from lmmrotate.training.pretrain import pretrain
 from lmmrotate.training.pretrain_config import PretrainConfig
+from lmmrotate.training.run_folder import LOCK_FILE
 from lmmrotate.training.scene_batches import AnswerBatches, JointBatches, LanguageBatches, VisionBatches
 from lmmrotate.training.scenes import SceneDataset
 
@@ -35,6 +43,18 @@ def short(tmp_path: Path) -> PretrainConfig:
     )
 
 
+def parts(config: PretrainConfig) -> tuple[BoxCodec, Florence2Family]:
+    codec = make_codec("loc_tokens", config.mix.specs[0].classes)
+    family = Florence2Family.from_preset(
+        "tiny-random",
+        tokens=codec.special_tokens,
+        words=codec.words,
+        prompt=PUBLISHED_PROMPT,
+        image_square_length=config.image_square_length,
+    )
+    return codec, family
+
+
 def test_pretraining_writes_a_run_that_predicts(short: PretrainConfig) -> None:
     result = pretrain(short)
     predictor = Predictor.from_run(result.run_folder)
@@ -45,7 +65,9 @@ def test_pretraining_writes_a_run_that_predicts(short: PretrainConfig) -> None:
         pretrain(short)
 
 
-def test_an_interrupted_pretraining_goes_on_and_ends_the_same(short: PretrainConfig, tmp_path: Path) -> None:
+def test_an_interrupted_pretraining_goes_on_and_ends_the_same(
+    short: PretrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pretrain(short)
     whole = Path(short.output_dir)
     cut = tmp_path / "cut"
@@ -59,22 +81,22 @@ def test_an_interrupted_pretraining_goes_on_and_ends_the_same(short: PretrainCon
     with pytest.raises(ConfigError, match=r"unfinished run with other options \(seed: 0 -> 1"):
         pretrain(replace(short, output_dir=str(cut), seed=1))
     pretrain(replace(short, output_dir=str(cut)))
+    assert f"going on from {last.with_name('checkpoint-2')}" in caplog.text
     expected, found = (load_file(folder / "model.safetensors") for folder in (whole, cut))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_joining_keeps_what_the_language_model_reads(short: PretrainConfig) -> None:
     """The joined projector gives what head and reader gave one after the other."""
-    codec = make_codec("loc_tokens", short.mix.specs[0].classes)
-    family = random_tiny(codec.special_tokens, codec.words, 64)
+    codec, family = parts(short)
     vision = VisionStage(family.model, len(codec.classes))
     places = AnswerPlaces(family.tokenizer, codec)
     answering = Answering(
         family.model, torch.tensor(family.tokenizer(family.prompt).input_ids), places.ids, codec.circular
     )
-    language = LanguageStage(answering, len(codec.classes))
+    language = LanguageStage(family.model, answering, len(codec.classes))
     pictures = VisionBatches(codec.classes, family.preprocess, family.grid)
-    answers = AnswerBatches(family.tokenizer, codec, family.grid)
+    answers = AnswerBatches(family, codec)
     dataset = SceneDataset(short.mix, 3, 4)
     batch = JointBatches(pictures, answers)([dataset[i] for i in range(4)])
     assert batch["cell_classes"].any()
@@ -91,9 +113,8 @@ def test_joining_keeps_what_the_language_model_reads(short: PretrainConfig) -> N
 
 
 def test_imitated_cells_repeat_with_the_scene(short: PretrainConfig) -> None:
-    codec = make_codec("loc_tokens", short.mix.specs[0].classes)
-    family = random_tiny(codec.special_tokens, codec.words, 64)
-    batches = LanguageBatches(AnswerBatches(family.tokenizer, codec, 4), codec.classes, 4)
+    codec, family = parts(short)
+    batches = LanguageBatches(AnswerBatches(family, codec), codec.classes, 4)
     samples = [SceneDataset(short.mix, 5, 2, pictures=False)[i] for i in range(2)]
     again, first = batches(samples), batches(samples)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -108,8 +129,54 @@ def test_imitated_cells_repeat_with_the_scene(short: PretrainConfig) -> None:
         ({"ema_decay": 1.0}, "ema_decay must be below 1"),
         ({"classes": ("unicorn",)}, "unknown class 'unicorn'"),
         ({"output_dir": ""}, "output_dir must be given"),
+        ({"image_square_length": 100}, "image_square_length must be a multiple of 16"),
     ],
 )
 def test_wrong_options_are_refused(short: PretrainConfig, change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(short, **change)  # type: ignore[arg-type]
+
+
+def test_what_is_refused_leaves_no_folder_behind(short: PretrainConfig) -> None:
+    with pytest.raises(ConfigError, match="response_format is 'boxes'"):
+        pretrain(replace(short, response_format="boxes"))
+    assert not Path(short.output_dir).exists()
+
+
+def test_a_second_process_is_kept_out(short: PretrainConfig) -> None:
+    folder = Path(short.output_dir)
+    folder.mkdir()
+    with FileLock(folder / LOCK_FILE), pytest.raises(ConfigError, match="another process is training"):
+        pretrain(short)
+
+
+def test_tokens_that_wrap_around_are_counted_from_the_last_word(short: PretrainConfig) -> None:
+    class Turning(LocTokenCodec):
+        circular = (False, True)
+
+    _, family = parts(short)
+    codec = Turning(("ship",))
+    text = "There<loc_1><loc_2><loc_3><loc_4><sep><loc_5><loc_6>"
+    labels = family.answer_labels([text, "<loc_7>"])
+    tokens = [family.tokenizer.convert_ids_to_tokens(row[row >= 0]) for row in labels]
+    wraps = AnswerPlaces(family.tokenizer, codec).circular(labels)
+    found = [
+        [t for t, wrap in zip(row, flags, strict=False) if wrap]
+        for row, flags in zip(tokens, wraps, strict=True)
+    ]
+    assert found == [["<loc_2>", "<loc_4>", "<loc_6>"], []]
+
+
+def test_the_average_follows_the_weights_and_is_stored(tmp_path: Path) -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    average = WeightAverage(module, 0.5)
+    arguments = TrainingArguments(output_dir=str(tmp_path / "checkpoints"), use_cpu=True, report_to=[])
+    state, control = TrainerState(is_world_process_zero=True), TrainerControl()
+    torch.nn.init.constant_(module.weight, 1.0)
+    average.on_train_begin(arguments, state, control)
+    torch.nn.init.constant_(module.weight, 3.0)
+    state.global_step = 100
+    average.on_step_end(arguments, state, control)
+    average.on_train_end(arguments, state, control)
+    average.load(tmp_path)
+    assert module.weight.item() == 2.0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from lmmrotate.training.options import Options
+
 
 def add_option_flags(parser: argparse.ArgumentParser, kind: type[DataclassInstance]) -> None:
-    """One flag a field of ``kind``."""
+    """``--config``, and one flag a field of ``kind``."""
+    parser.add_argument("--config", type=Path, metavar="YAML", help="file of 'option: value' lines")
     group = parser.add_argument_group("options")
     types = get_type_hints(kind)
     for option in fields(kind):
@@ -24,10 +28,12 @@ def add_option_flags(parser: argparse.ArgumentParser, kind: type[DataclassInstan
         )
 
 
-def given_options(args: argparse.Namespace, kind: type[DataclassInstance]) -> dict[str, Any]:
-    """Those fields of ``kind`` that were given as flags."""
+def read_options(args: argparse.Namespace, kind: type[Options]) -> Options:
+    """What ``--config`` says, with the flags laid over it. Raises as ``read_config`` does."""
+    from lmmrotate.training.options import read_config
+
     names = {option.name for option in fields(kind)}
-    return {name: value for name, value in vars(args).items() if name in names}
+    return read_config(kind, args.config, {name: v for name, v in vars(args).items() if name in names})
 
 
 def _help(option: Field[Any]) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
 from lmmrotate.cli.common import add_verbosity, quiet_transformers, show, show_json
-from lmmrotate.cli.options import add_option_flags, given_options
+from lmmrotate.cli.options import add_option_flags, read_options
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +17,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "drawn while it learns, and write a run directory. An interrupted run goes on when the same command "
         "is given again. Under torchrun every process takes its share.",
     )
-    parser.add_argument("--config", type=Path, metavar="YAML", help="file of 'option: value' lines")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_verbosity(parser)
     from lmmrotate.training.pretrain_config import PretrainConfig
@@ -29,15 +26,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from lmmrotate.training.options import read_config
     from lmmrotate.training.pretrain_config import PretrainConfig
 
-    config = read_config(PretrainConfig, args.config, given_options(args, PretrainConfig))
+    config = read_options(args, PretrainConfig)
     from lmmrotate.training.pretrain import pretrain
+    from lmmrotate.training.run_folder import is_first_process
 
     quiet_transformers()
     result = pretrain(config)
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return 0  # under torchrun the first rank speaks for all
     if args.json:
         show_json(vars(result))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
 from lmmrotate.cli.common import add_verbosity, quiet_transformers, show, show_json
-from lmmrotate.cli.options import add_option_flags, given_options
+from lmmrotate.cli.options import add_option_flags, read_options
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,7 +16,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Fine-tune a model and write a run directory. Options come from a YAML file, from flags, "
         "or both (flags win). An interrupted run goes on when the same command is given again.",
     )
-    parser.add_argument("--config", type=Path, metavar="YAML", help="file of 'option: value' lines")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_verbosity(parser)
     from lmmrotate.training.config import TrainConfig
@@ -29,14 +26,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.training.config import TrainConfig
-    from lmmrotate.training.options import read_config
 
-    config = read_config(TrainConfig, args.config, given_options(args, TrainConfig))
+    config = read_options(args, TrainConfig)
     from lmmrotate.training.fit import train
+    from lmmrotate.training.run_folder import is_first_process
 
     quiet_transformers()
     result = train(config)
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return 0  # under torchrun the first rank speaks for all
     if args.json:
         show_json(vars(result) | {"answers": vars(result.answers)})

@@ -27,6 +27,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, Generated
 from lmmrotate.models.preprocessing import SquareResize
+from lmmrotate.models.presets import build_preset
 from lmmrotate.models.vocabulary import add_plain_tokens, text_with_ends
 
 _SCORED_TOKENS_AT_ONCE = 4096  # rows of (token, vocabulary) log-probabilities held in memory
@@ -84,6 +85,27 @@ class Florence2Family:
         )
         return cls(model, tokenizer, preprocess, prompt)
 
+    @classmethod
+    def from_preset(
+        cls,
+        name: str,
+        *,
+        tokens: Sequence[str],
+        words: Sequence[str],
+        prompt: str,
+        image_square_length: int | None = None,
+        language_model_max_length: int | None = None,
+    ) -> Florence2Family:
+        """Random weights of a preset's shape; arguments as for ``load_family``."""
+        model, tokenizer, side = build_preset(
+            name,
+            words=[*words, prompt],
+            location_tokens=tokens,
+            image_square_length=image_square_length,
+            language_model_max_length=language_model_max_length,
+        )
+        return cls(model, tokenizer, SquareResize(side), prompt)
+
     @property
     def image_square_length(self) -> int:
         return self.preprocess.side_px
@@ -113,11 +135,15 @@ class Florence2Family:
 
         Labels are not shifted (the model does that); padding is ``IGNORE_INDEX``.
         """
+        return self._prompt_batch(images) | {"labels": self.answer_labels(answers)}
+
+    def answer_labels(self, answers: Sequence[str]) -> torch.Tensor:
+        """(B, T) token ids of the answers, filled up with ``IGNORE_INDEX``."""
         rows = [self.tokenizer(answer).input_ids for answer in answers]
         labels = torch.full((len(rows), max(map(len, rows))), IGNORE_INDEX)
         for label, row in zip(labels, rows, strict=True):
             label[: len(row)] = torch.tensor(row)
-        return self._prompt_batch(images) | {"labels": labels}
+        return labels
 
     def parts(self) -> dict[str, list[torch.nn.Module]]:
         inner = self.model.model

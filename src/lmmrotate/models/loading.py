@@ -47,20 +47,18 @@ def load_family(
     from safetensors import SafetensorError
 
     from lmmrotate.models.florence2 import Florence2Family
-    from lmmrotate.models.preprocessing import SquareResize
-    from lmmrotate.models.presets import build_preset
 
     if image_square_length is not None and image_square_length < 16:
         raise ConfigError(f"image_square_length must be at least 16, got {image_square_length}")
     if model_name_or_path in PRESET_NAMES:
-        model, tokenizer, side = build_preset(
+        return Florence2Family.from_preset(
             model_name_or_path,
-            words=[*words, prompt],
-            location_tokens=tokens,
+            tokens=tokens,
+            words=words,
+            prompt=prompt,
             image_square_length=image_square_length,
             language_model_max_length=language_model_max_length,
         )
-        return Florence2Family(model, tokenizer, SquareResize(side), prompt)
 
     _check_checkpoint(model_name_or_path, revision)
     try:

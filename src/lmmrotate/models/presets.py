@@ -48,8 +48,7 @@ class Florence2Shape:
 
 
 PRESETS: dict[str, Florence2Shape] = {
-    # Shapes of `tiny` from the measurements in the project's findings: DaViT with a cheap convolutional
-    # stem (depth 0 in the first stage), one image token for every 16 x 16 px.
+    # DaViT with a cheap convolutional stem (depth 0 in the first stage), one image token for 16 x 16 px.
     "tiny-random": Florence2Shape(
         image_square_length=256,
         embed_dim=(64, 64, 160),

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import Florence2ForConditionalGeneration
+from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.cells import CORNERS, NUMBERS
-from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.location_loss import CellLoss, answer_loss
-from lmmrotate.models.preprocessing import SquareResize
-from lmmrotate.models.presets import build_preset
-from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
 OBJECT_WEIGHT = 4.0
 """How much more a cell with an object counts than one of the many without."""
 _BEND = 0.1  # cells; where the loss of a number turns from square to linear
-
-
-def random_tiny(
-    location_tokens: Sequence[str], words: Sequence[str], image_square_length: int
-) -> Florence2Family:
-    """The tiny preset with random weights, for answers in ``location_tokens`` and ``words``."""
-    model, tokenizer, side = build_preset(
-        "tiny-random",
-        words=[*words, PUBLISHED_PROMPT],
-        location_tokens=location_tokens,
-        image_square_length=image_square_length,
-    )
-    return Florence2Family(model, tokenizer, SquareResize(side), PUBLISHED_PROMPT)
 
 
 class VisionStage(nn.Module):
@@ -64,7 +46,7 @@ class VisionStage(nn.Module):
 
 
 class Answering(nn.Module):
-    """Projector norm, encoder and decoder on image features, with answer loss and cell loss."""
+    """Encoder and decoder on image features, with answer loss and cell loss."""
 
     def __init__(
         self,
@@ -75,13 +57,12 @@ class Answering(nn.Module):
     ) -> None:
         """
         Args:
-            model: gives its projector's norm and its language model; they are trained in place.
+            model: gives its language model, which is trained in place.
             prompt_ids: (P,) what follows the image.
             location_ids: (bins,).
             circular: for each number of a box, whether it wraps around.
         """
         super().__init__()
-        self.norm = model.model.multi_modal_projector.image_proj_norm
         self.language = model.model.language_model
         self.cell_loss = CellLoss(model.config.text_config.d_model, len(circular))
         self.sigma_bins = 0.0
@@ -95,7 +76,7 @@ class Answering(nn.Module):
 
     def forward(
         self,
-        projected: torch.Tensor,
+        features: torch.Tensor,
         labels: torch.Tensor,
         label_circular: torch.Tensor,
         object_cells: torch.Tensor,
@@ -103,18 +84,17 @@ class Answering(nn.Module):
     ) -> torch.Tensor:
         """
         Args:
-            projected: (B, C, d), features of the cells before the projector's norm.
+            features: (B, 1 + C, d) as the projector gives them: the mean of all cells, then each.
             labels: (B, T), not shifted, padded with ``IGNORE_INDEX``.
             label_circular: (B, T) bool, tokens that wrap around.
             object_cells: (N, 2), image and cell of every object.
             object_bins: (N, numbers).
         """
-        features = self.norm(torch.cat([projected.mean(dim=1, keepdim=True), projected], dim=1))
         prompt = self.language.shared(self._prompt_ids).expand(len(features), -1, -1)
         states = self.language.encoder(inputs_embeds=torch.cat([features, prompt], dim=1)).last_hidden_state
         counts = labels != IGNORE_INDEX
         written = self.language.decoder(
-            input_ids=_shifted(labels, self._start, self.language.config.pad_token_id),
+            input_ids=shift_tokens_right(labels, self.language.config.pad_token_id, self._start),
             encoder_hidden_states=states,
             use_cache=False,
         ).last_hidden_state[counts]
@@ -132,8 +112,9 @@ class Answering(nn.Module):
 class LanguageStage(nn.Module):
     """The language model learns to read cells and to write answers, without any image."""
 
-    def __init__(self, answering: Answering, classes: int) -> None:
+    def __init__(self, model: Florence2ForConditionalGeneration, answering: Answering, classes: int) -> None:
         super().__init__()
+        self.norm = model.model.multi_modal_projector.image_proj_norm
         self.answering = answering
         width = answering.language.config.d_model
         self.reader = nn.Linear(1 + classes + NUMBERS, width, bias=False)
@@ -141,7 +122,9 @@ class LanguageStage(nn.Module):
 
     def forward(self, cells: torch.Tensor, **answers: torch.Tensor) -> dict[str, torch.Tensor]:
         """``cells`` (B, C, 1 + classes + NUMBERS) as the vision stage's head gives them."""
-        return {"loss": self.answering(self.reader(cells), **answers)}
+        read = self.reader(cells)
+        features = self.norm(torch.cat([read.mean(dim=1, keepdim=True), read], dim=1))
+        return {"loss": self.answering(features, **answers)}
 
 
 class JointStage(nn.Module):
@@ -163,13 +146,9 @@ class JointStage(nn.Module):
         **answers: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         features = self.model.model.vision_tower(pixel_values).last_hidden_state
-        projector = self.model.model.multi_modal_projector
-        placed = features + projector.image_position_embed(features)
-        temporal = projector.visual_temporal_embed.pos_idx_to_embed[0]
-        projected = projector.image_projection(placed.flatten(2).transpose(1, 2) + temporal)
         cells = self.head(features.flatten(2).transpose(1, 2))
-        loss = self.answering(projected, **answers) + cell_head_loss(cells, cell_classes, cell_numbers)
-        return {"loss": loss}
+        loss = cell_head_loss(cells, cell_classes, cell_numbers)
+        return {"loss": loss + self.answering(self.model.model.multi_modal_projector(features), **answers)}
 
 
 @torch.no_grad()
@@ -188,14 +167,6 @@ def join(model: Florence2ForConditionalGeneration, head: nn.Linear, reader: nn.L
     columns = tables.column_embeddings.embedding_dim  # the first channels are the column's
     tables.column_embeddings.weight.copy_(constant[:columns].expand_as(tables.column_embeddings.weight))
     tables.row_embeddings.weight.copy_(constant[columns:].expand_as(tables.row_embeddings.weight))
-
-
-def _shifted(labels: torch.Tensor, start: int, pad: int) -> torch.Tensor:
-    """Decoder inputs (B, T): labels moved right behind the start token."""
-    shifted = torch.full_like(labels, pad)
-    shifted[:, 1:] = labels[:, :-1]
-    shifted[:, 0] = start
-    return shifted.masked_fill(shifted == IGNORE_INDEX, pad)
 
 
 def cell_head_loss(

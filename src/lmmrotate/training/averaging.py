@@ -25,7 +25,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]
         """
         self._module = module
         self._decay = decay
-        self._average = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self._average: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
@@ -39,7 +39,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         stored = Path(args.output_dir) / f"checkpoint-{state.global_step}" / AVERAGE_FILE
         source = load_file(stored) if stored.exists() else dict(self._module.named_parameters())
-        self._average = {name: source[name].detach().clone() for name in self._average}
+        self._average = {name: source[name].detach().clone() for name, _ in self._module.named_parameters()}
 
     @torch.no_grad()
     def on_step_end(

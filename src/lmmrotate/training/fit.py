@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import Trainer, TrainingArguments, set_seed
@@ -26,7 +25,7 @@ from lmmrotate.data.manifest import Manifest
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
-from lmmrotate.runs import RUN_FILE, RunInfo, installed_versions, read_run, weights_digest
+from lmmrotate.runs import RunInfo, installed_versions, read_run, weights_digest
 from lmmrotate.training.checkpoints import (
     CHECKPOINTS,
     last_complete_checkpoint,
@@ -34,11 +33,11 @@ from lmmrotate.training.checkpoints import (
 )
 from lmmrotate.training.config import INCIDENTAL, TrainConfig
 from lmmrotate.training.dataset import AnswerCounts, build_answers, read_training_manifests
-from lmmrotate.training.options import config_to_yaml, differences, read_config
+from lmmrotate.training.options import config_to_yaml
 from lmmrotate.training.progress import ProgressBar
+from lmmrotate.training.run_folder import only_one, refuse_foreign
 
 CONFIG_FILE = "config.yaml"
-LOCK_FILE = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,9 @@ def train(config: TrainConfig) -> TrainResult:
         CheckpointError: if the model cannot be loaded.
     """
     folder = Path(config.output_dir)
-    _refuse_foreign(folder, config)
+    refuse_foreign(
+        folder / CONFIG_FILE, config, INCIDENTAL, begun=last_complete_checkpoint(folder) is not None
+    )
     set_seed(config.seed)
     manifests = read_training_manifests(config.data_path, config.image_folder)
     codec = make_codec(config.response_format, manifests[0].classes)
@@ -105,7 +106,7 @@ def train(config: TrainConfig) -> TrainResult:
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     first = trainer.is_world_process_zero()
-    with _only_one(folder) if first else nullcontext():
+    with only_one(folder) if first else nullcontext():
         if first:
             _prepare(folder, config)
         resume = last_complete_checkpoint(folder)
@@ -139,17 +140,6 @@ def _run(trainer: Trainer, resume: Path | None) -> Any:
             f"{resume}: cannot be continued ({str(error).splitlines()[0]}); "
             "remove it to go on from the one before"
         ) from error
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the run directory; the system frees the lock however this one ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_FILE, timeout=0):
-            yield
-    except Timeout:
-        raise ConfigError(f"output_dir: another process is training in {folder}") from None
 
 
 def _refuse_other_data(checkpoint: Path, info: RunInfo) -> None:
@@ -188,22 +178,6 @@ class _RunTrainer(Trainer):  # type: ignore[misc]
             (folder / "training_args.bin").unlink()  # a pickle; lmmrotate.json has the options
             self._family.save_processor(folder)
             replace(self._info, weights=weights_digest(folder)).write(folder)
-
-
-def _refuse_foreign(folder: Path, config: TrainConfig) -> None:
-    """Refuse a folder that holds anything but this run, unfinished."""
-    if (folder / RUN_FILE).exists():
-        raise ConfigError(f"output_dir: {folder} holds a finished run; choose another folder or remove it")
-    stored = folder / CONFIG_FILE
-    if stored.exists():
-        changed = differences(read_config(TrainConfig, stored, {}), config, INCIDENTAL)
-        if changed and last_complete_checkpoint(folder):  # before the first one nothing is lost
-            raise ConfigError(
-                f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "
-                "train with the same options to go on, or choose another folder"
-            )
-    elif folder.exists() and (not folder.is_dir() or any(p.name != LOCK_FILE for p in folder.iterdir())):
-        raise ConfigError(f"output_dir: {folder} exists and is not a run directory; choose another folder")
 
 
 def _prepare(folder: Path, config: TrainConfig) -> None:

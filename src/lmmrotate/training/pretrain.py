@@ -2,14 +2,13 @@
 
 End to end, a small model hardly begins to learn. So first the vision tower learns to describe every cell
 through a linear head, then the language model learns to write answers from imitated cells, then both are
-joined and learn together (recipe and measurements: docs/model-card.md).
+joined and learn together.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,22 @@ from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.synthetic.dataset import GENERATOR_VERSION
-from lmmrotate.errors import ConfigError
 from lmmrotate.models.florence2 import Florence2Family
-from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join, random_tiny
-from lmmrotate.runs import RUN_FILE, RunInfo, installed_versions, weights_digest
+from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
+from lmmrotate.runs import RunInfo, installed_versions, weights_digest
 from lmmrotate.training.answer_places import AnswerPlaces
 from lmmrotate.training.averaging import WeightAverage
-from lmmrotate.training.options import config_to_yaml, differences, read_config
+from lmmrotate.training.options import config_to_yaml
 from lmmrotate.training.pretrain_config import INCIDENTAL, PretrainConfig
+from lmmrotate.training.run_folder import is_first_process, only_one, refuse_foreign
 from lmmrotate.training.scene_batches import AnswerBatches, JointBatches, LanguageBatches, VisionBatches
-from lmmrotate.training.scenes import SceneDataset
+from lmmrotate.training.scenes import SceneDataset, SceneMix
 from lmmrotate.training.stage import StageOptions, run_stage
 
 CONFIG_FILE = "pretrain.yaml"
-
-log = logging.getLogger(__name__)
+STAGES = ("vision", "language", "joint")
+"""Folders in the run directory."""
 
 
 @dataclass(frozen=True)
@@ -62,57 +62,75 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     """
     begin = time.perf_counter()
     folder = Path(config.output_dir)
-    _claim(folder, config)
+    stored = folder / CONFIG_FILE
+    first = is_first_process()
+    if first:
+        begun = any((folder / stage).exists() for stage in STAGES)
+        refuse_foreign(stored, config, INCIDENTAL, begun)
     set_seed(config.seed)
-    codec = make_codec(config.response_format, config.mix.specs[0].classes)
-    family = random_tiny(codec.special_tokens, codec.words, config.image_square_length)
-    model, tokenizer, grid = family.model, family.tokenizer, family.grid
-    places = AnswerPlaces(tokenizer, codec)
-    prompt_ids = torch.tensor(tokenizer(family.prompt).input_ids)
+    mix = config.mix
+    codec = make_codec(config.response_format, mix.specs[0].classes)
+    family = Florence2Family.from_preset(
+        "tiny-random",
+        tokens=codec.special_tokens,
+        words=codec.words,
+        prompt=PUBLISHED_PROMPT,
+        image_square_length=config.image_square_length,
+    )
+    with only_one(folder) if first else nullcontext():
+        if first:
+            write_text_atomic(stored, [config_to_yaml(config)])
+        _run_stages(folder, config, mix, family, codec)
+        if first:
+            _write_run(folder, config, family, codec)
+    return PretrainResult(
+        run_folder=folder,
+        parameters=sum(p.numel() for p in family.model.parameters()),
+        images=(config.vision_steps + config.joint_steps) * config.batch_size,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _run_stages(
+    folder: Path, config: PretrainConfig, mix: SceneMix, family: Florence2Family, codec: BoxCodec
+) -> None:
+    """Leave the trained weights in ``family.model``."""
+    model, grid = family.model, family.grid
+    places = AnswerPlaces(family.tokenizer, codec)
+    prompt_ids = torch.tensor(family.tokenizer(family.prompt).input_ids)
     vision = VisionStage(model, len(codec.classes))
     answering = Answering(model, prompt_ids, places.ids, codec.circular)
-    language = LanguageStage(answering, len(codec.classes))
+    language = LanguageStage(model, answering, len(codec.classes))
     pictures = VisionBatches(codec.classes, family.preprocess, grid)
-    answers = AnswerBatches(tokenizer, codec, grid)
+    answers = AnswerBatches(family, codec)
 
-    log.info("stage 1 of 3: vision")
     run_stage(
-        folder / "vision",
+        folder / STAGES[0],
         vision,
-        SceneDataset(config.mix, config.seed, config.vision_steps * config.batch_size),
+        SceneDataset(mix, config.seed, config.vision_steps * config.batch_size),
         pictures,
         _options(config, config.vision_steps, config.vision_learning_rate),
     )
-    log.info("stage 2 of 3: language")
     run_stage(
-        folder / "language",
+        folder / STAGES[1],
         language,
-        SceneDataset(config.mix, config.seed + 1, config.language_steps * config.batch_size, pictures=False),
+        SceneDataset(mix, config.seed + 1, config.language_steps * config.batch_size, pictures=False),
         LanguageBatches(answers, codec.classes, grid),
         _options(config, config.language_steps, config.language_learning_rate),
         [_Narrowing(answering, config.language_smoothing)],
     )
-    log.info("stage 3 of 3: joint")
     join(model, vision.head, language.reader)
     average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
     run_stage(
-        folder / "joint",
+        folder / STAGES[2],
         JointStage(model, answering, vision.head),
-        SceneDataset(config.mix, config.seed + 2, config.joint_steps * config.batch_size),
+        SceneDataset(mix, config.seed + 2, config.joint_steps * config.batch_size),
         JointBatches(pictures, answers),
         _options(config, config.joint_steps, config.joint_learning_rate),
         [_Narrowing(answering, config.joint_smoothing), *([average] if average else [])],
     )
-    if average:
-        average.load(folder / "joint")
-    if int(os.environ.get("RANK", "0")) == 0:
-        _write_run(folder, config, family, codec)
-    return PretrainResult(
-        run_folder=folder,
-        parameters=sum(p.numel() for p in model.parameters()),
-        images=(config.vision_steps + config.joint_steps) * config.batch_size,
-        seconds=time.perf_counter() - begin,
-    )
+    if average and is_first_process():  # the one that has stored it
+        average.load(folder / STAGES[2])
 
 
 class _Narrowing(TrainerCallback):  # type: ignore[misc]
@@ -153,19 +171,3 @@ def _write_run(folder: Path, config: PretrainConfig, family: Florence2Family, co
         versions=installed_versions(),
     )
     replace(info, weights=weights_digest(folder)).write(folder)
-
-
-def _claim(folder: Path, config: PretrainConfig) -> None:
-    stored = folder / CONFIG_FILE
-    if (folder / RUN_FILE).exists():
-        raise ConfigError(f"output_dir: {folder} holds a finished run; choose another folder or remove it")
-    if stored.exists():
-        changed = differences(read_config(PretrainConfig, stored, {}), config, INCIDENTAL)
-        if changed:
-            raise ConfigError(
-                f"output_dir: {folder} holds an unfinished run with other options ({'; '.join(changed)}); "
-                "use the same options to go on, or choose another folder"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"output_dir: {folder} exists and is not a pretraining; choose another folder")
-    write_text_atomic(stored, [config_to_yaml(config)])

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lmmrotate.training.scenes import SceneMix
 
 
+CELL_PX = 16  # side of the square behind one feature of the tiny preset
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Everything a pretraining depends on."""
@@ -57,6 +60,10 @@ class PretrainConfig:
                     "logging_steps")  # fmt: skip
         check_not_negative(self, "dataloader_num_workers", "ema_decay")
         check_common(self)
+        if self.image_square_length % CELL_PX:
+            raise ConfigError(
+                f"image_square_length must be a multiple of {CELL_PX}, got {self.image_square_length}"
+            )
         if self.ema_decay >= 1:
             raise ConfigError(f"ema_decay must be below 1, got {self.ema_decay}")
         for name in ("gsd_m", "language_smoothing", "joint_smoothing"):

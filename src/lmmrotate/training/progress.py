@@ -19,7 +19,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class ProgressBar(TrainerCallback):  # type: ignore[misc]
     """Shows one bar on stderr; where stderr is not a terminal, one line a logging step instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "training") -> None:
+        self._title = title
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
 
@@ -29,7 +30,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero or not self._console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("training"),
+            TextColumn(self._title),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
@@ -61,7 +62,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
             self._bar.update(self._task, loss=f"{float(logs['loss']):.4f}")
         else:
             self._console.print(
-                f"step {state.global_step}/{state.max_steps} loss {float(logs['loss']):.4f} "
+                f"{self._title}: step {state.global_step}/{state.max_steps} loss {float(logs['loss']):.4f} "
                 f"lr {float(logs.get('learning_rate', 0)):.2e}",
                 highlight=False,
             )

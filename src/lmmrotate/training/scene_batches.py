@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from transformers import PreTrainedTokenizerBase
 
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.loc_tokens import corner_order
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import DataError
-from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.cells import NUMBERS, CellTargets, cell_targets
+from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.preprocessing import SquareResize
 from lmmrotate.training.answer_places import AnswerPlaces
 from lmmrotate.training.scenes import Sample, class_indices
@@ -49,18 +48,17 @@ class VisionBatches:
 class AnswerBatches:
     """Answers, and where in the image and in the answer the boxes are."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, codec: BoxCodec, grid: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, family: Florence2Family, codec: BoxCodec) -> None:
+        self._family = family
         self._codec = codec
-        self._grid = grid
-        self._places = AnswerPlaces(tokenizer, codec)
+        self._places = AnswerPlaces(family.tokenizer, codec)
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """The arguments of ``Answering`` that are about answers."""
         records = [sample.record for sample in samples]
         texts = [self._codec.encode(record.quads, record.labels, record.wh) for record in records]
-        labels = pad_labels([self._tokenizer(text).input_ids for text in texts])
-        targets = [targets_of(record, self._codec.classes, self._grid) for record in records]
+        labels = self._family.answer_labels(texts)
+        targets = [targets_of(record, self._codec.classes, self._family.grid) for record in records]
         cells = [np.column_stack([np.full(len(t.cells), i), t.cells]) for i, t in enumerate(targets)]
         bins = [
             self._codec.coordinates(record.quads[target.boxes], record.wh)
@@ -117,11 +115,3 @@ def targets_of(record: ImageRecord, classes: Sequence[str], grid: int) -> CellTa
     if record.width != record.height:
         raise DataError(f"{record.image}: cells need square images, got {record.width} x {record.height} px")
     return cell_targets(corner_order(record.quads), class_indices(record, classes), record.width, grid)
-
-
-def pad_labels(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """(B, T) from token ids of different lengths, filled up with ``IGNORE_INDEX``."""
-    labels = torch.full((len(rows), max(map(len, rows))), IGNORE_INDEX)
-    for label, row in zip(labels, rows, strict=True):
-        label[: len(row)] = torch.tensor(row)
-    return labels

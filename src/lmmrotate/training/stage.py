@@ -16,13 +16,14 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import get_parameter_names
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.training.checkpoints import (
     CHECKPOINTS,
     last_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
 from lmmrotate.training.progress import ProgressBar
+from lmmrotate.training.run_folder import is_first_process
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -57,15 +58,16 @@ def run_stage(
     read.
     """
     if (folder / WEIGHTS_FILE).exists():
-        module.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)  # tied weights are stored once
-        log.warning("%s: finished before", folder)
+        _check_loaded(module.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False))
+        if is_first_process():
+            log.warning("%s: finished before", folder)
         return
     trainer = _StageTrainer(
         model=module,
         args=_arguments(folder, options),
         train_dataset=dataset,
         data_collator=collate,
-        callbacks=[ProgressBar(), *callbacks],
+        callbacks=[ProgressBar(folder.name), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -73,7 +75,7 @@ def run_stage(
         remove_incomplete_checkpoints(folder)
     trainer.accelerator.wait_for_everyone()
     resume = last_complete_checkpoint(folder)
-    if resume:
+    if resume and is_first_process():
         log.warning("going on from %s", resume)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_model(str(folder))
@@ -95,11 +97,7 @@ class _StageTrainer(Trainer):  # type: ignore[misc]
         return SequentialSampler(self.train_dataset)  # the scenes are random already
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Missing names are weights that share their storage with a loaded one (see ``_save``)."""
-        if load_result.unexpected_keys:
-            raise CheckpointError(
-                f"checkpoint of another model: {', '.join(load_result.unexpected_keys[:3])}"
-            )
+        _check_loaded(load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         seen: set[int] = set()
@@ -111,6 +109,12 @@ class _StageTrainer(Trainer):  # type: ignore[misc]
         super()._save(output_dir, kept)
         if self.args.should_save:
             (Path(output_dir or str(self.args.output_dir)) / "training_args.bin").unlink()
+
+
+def _check_loaded(result: Any) -> None:
+    """Missing names are weights that share their storage with a loaded one (see ``_save``)."""
+    if result.unexpected_keys:
+        raise CheckpointError(f"checkpoint of another model: {', '.join(result.unexpected_keys[:3])}")
 
 
 def _arguments(folder: Path, options: StageOptions) -> TrainingArguments:
@@ -138,5 +142,10 @@ def _arguments(folder: Path, options: StageOptions) -> TrainingArguments:
         report_to=[],
         ddp_find_unused_parameters=False,
     )
-    arguments.per_device_train_batch_size = max(1, options.batch_size // arguments.world_size)
+    each, rest = divmod(options.batch_size, arguments.world_size)
+    if rest:
+        raise ConfigError(
+            f"batch_size {options.batch_size} cannot be shared by {arguments.world_size} processes"
+        )
+    arguments.per_device_train_batch_size = each
     return arguments
