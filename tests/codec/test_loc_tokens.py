@@ -270,7 +270,7 @@ def test_codecs_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "classes", "options", "message"),
     [
-        ("boxes", ["ship"], {}, "valid: loc_tokens, florence2"),
+        ("boxes", ["ship"], {}, "valid: loc_tokens, florence2, rbox"),
         ("loc_tokens", ["ship"], {"colour": 1}, "unknown option colour; valid: bins, response_version, comp"),
         ("loc_tokens", ["ship"], {"response_version": 4}, "valid: 1, 2, 3"),
         ("loc_tokens", ["ship"], {"bins": 1}, "bins must be a whole number from 2 to 1000000, got 1"),

@@ -8,9 +8,14 @@ from typing import Any
 
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.loc_tokens import LocTokenCodec
+from lmmrotate.codec.rbox_tokens import RBoxTokenCodec
 from lmmrotate.errors import CheckpointError, ConfigError
 
-FORMATS = {"loc_tokens": LocTokenCodec, "florence2": LocTokenCodec}
+FORMATS: dict[str, type[LocTokenCodec | RBoxTokenCodec]] = {
+    "loc_tokens": LocTokenCodec,
+    "florence2": LocTokenCodec,
+    "rbox": RBoxTokenCodec,
+}
 """``florence2`` is the published name of ``loc_tokens``."""
 
 

@@ -105,3 +105,39 @@ class CellLoss(nn.Module):
         targets = location_targets(bins.flatten(), len(locations), max(sigma_bins, 1.0), wrap)
         loss: torch.Tensor = -(targets * log_probs).sum(dim=1).mean()
         return loss
+
+
+class PointerLoss(nn.Module):
+    """The decoder state that begins a box must point to the encoder cell that holds the box's centre.
+
+    Answers are ordered by y, but x is written first: to write it, the decoder must have chosen which
+    object comes next before it has written anything of it. Without this loss small models learn that last.
+    Used in training only.
+    """
+
+    def __init__(self, width: int) -> None:
+        """
+        Args:
+            width: size of encoder and decoder states.
+        """
+        super().__init__()
+        self.query, self.key = (nn.Linear(width, width, bias=False) for _ in range(2))
+        for layer in (self.query, self.key):
+            nn.init.normal_(layer.weight, std=width**-0.5)
+
+    def forward(
+        self, written: torch.Tensor, states: torch.Tensor, images: torch.Tensor, cells: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Args:
+            written: (N, width), decoder states that begin N boxes.
+            states: (B, C, width), encoder states of all cells.
+            images: (N,), to which image each box belongs.
+            cells: (N,), the right cells.
+        """
+        scale: float = written.shape[-1] ** -0.5
+        scores = torch.einsum("nd,ncd->nc", self.query(written) * scale, self.key(states)[images])
+        if not len(cells):
+            nothing: torch.Tensor = scores.sum() + 0 * self.key(states).sum()
+            return nothing
+        return functional.cross_entropy(scores.float(), cells)

@@ -10,7 +10,7 @@ from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.cells import CORNERS, NUMBERS
-from lmmrotate.models.location_loss import CellLoss, answer_loss
+from lmmrotate.models.location_loss import CellLoss, PointerLoss, answer_loss
 
 OBJECT_WEIGHT = 4.0
 """How much more a cell with an object counts than one of the many without."""
@@ -65,6 +65,7 @@ class Answering(nn.Module):
         super().__init__()
         self.language = model.model.language_model
         self.cell_loss = CellLoss(model.config.text_config.d_model, len(circular))
+        self.pointer_loss = PointerLoss(model.config.text_config.d_model)
         self.sigma_bins = 0.0
         self._prompt_ids: torch.Tensor
         self._location_ids: torch.Tensor
@@ -81,6 +82,7 @@ class Answering(nn.Module):
         label_circular: torch.Tensor,
         object_cells: torch.Tensor,
         object_bins: torch.Tensor,
+        object_steps: torch.Tensor,
     ) -> torch.Tensor:
         """
         Args:
@@ -89,6 +91,7 @@ class Answering(nn.Module):
             label_circular: (B, T) bool, tokens that wrap around.
             object_cells: (N, 2), image and cell of every object.
             object_bins: (N, numbers).
+            object_steps: (N,), where in ``labels`` the first number of every object stands.
         """
         prompt = self.language.shared(self._prompt_ids).expand(len(features), -1, -1)
         states = self.language.encoder(inputs_embeds=torch.cat([features, prompt], dim=1)).last_hidden_state
@@ -97,15 +100,24 @@ class Answering(nn.Module):
             input_ids=shift_tokens_right(labels, self.language.config.pad_token_id, self._start),
             encoder_hidden_states=states,
             use_cache=False,
-        ).last_hidden_state[counts]
+            output_hidden_states=True,
+        )
         table = self.language.shared.weight
         loss = answer_loss(
-            written @ table.T, labels[counts], self._location_ids, self.sigma_bins, label_circular[counts]
+            written.last_hidden_state[counts] @ table.T,
+            labels[counts],
+            self._location_ids,
+            self.sigma_bins,
+            label_circular[counts],
         )
-        centres = states[object_cells[:, 0], 1 + object_cells[:, 1]]  # the first token is the mean
+        images, cells = object_cells.T
+        seen = states[:, 1 : features.shape[1]]  # the first token is the mean
+        centres = seen[images, cells]
         loss += self.cell_loss(
             centres, object_bins, table[self._location_ids], self.sigma_bins, self._circular
         )
+        chosen = written.hidden_states[-2]  # one layer is left to read what has been chosen
+        loss += self.pointer_loss(chosen[images, object_steps], seen, images, cells)
         return loss
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -64,11 +65,16 @@ class AnswerBatches:
             self._codec.coordinates(record.quads[target.boxes], record.wh)
             for record, target in zip(records, targets, strict=True)
         ]
+        steps = [
+            [places[tuple(box)] for box in boxes.tolist()]
+            for places, boxes in zip(map(self._places.boxes, labels), bins, strict=True)
+        ]
         return {
             "labels": labels,
             "label_circular": self._places.circular(labels),
             "object_cells": torch.from_numpy(np.concatenate(cells)),
             "object_bins": torch.from_numpy(np.concatenate(bins)),
+            "object_steps": torch.tensor(list(chain.from_iterable(steps)), dtype=torch.long),
         }
 
 
