@@ -78,7 +78,8 @@ class RBoxTokenCodec:
         rboxes[:, 4] += np.pi / 2
         indices = np.floor(rboxes / _units(image_wh) * self.bins + _NEAREST)
         indices[:, 4] %= self.bins
-        return np.clip(indices, 0, self.bins - 1).astype(np.int64)
+        clipped: npt.NDArray[np.int64] = np.clip(indices, 0, self.bins - 1).astype(np.int64)
+        return clipped
 
     def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
         """The answer for one image.

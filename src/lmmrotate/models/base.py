@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORE_INDEX = -100
 """Label of tokens that carry no loss (prompt and padding)."""
@@ -45,6 +45,9 @@ class ModelFamily(Protocol):
     def model(self) -> PreTrainedModel: ...
 
     @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
     def image_square_length(self) -> int:
         """Side in pixels to which every image is resized."""
         ...
@@ -73,6 +76,16 @@ class ModelFamily(Protocol):
         self, images: Sequence[Image], *, max_new_tokens: int | None = None, num_beams: int = 1
     ) -> list[Generated]:
         """One answer per RGB image, in order. Greedy unless ``num_beams`` is above 1."""
+        ...
+
+    @property
+    def grid(self) -> int:
+        """Feature cells a side, into which the vision tower divides every image."""
+        ...
+
+    def cell_states(self, outputs: Any) -> torch.Tensor:
+        """(B, grid * grid, d) what the language model makes of every cell, row by row, in ``outputs`` of a
+        training batch."""
         ...
 
     def parts(self) -> dict[str, list[torch.nn.Module]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,6 +145,11 @@ class Florence2Family:
         for label, row in zip(labels, rows, strict=True):
             label[: len(row)] = torch.tensor(row)
         return labels
+
+    def cell_states(self, outputs: Any) -> torch.Tensor:
+        # The first token is the mean of all cells, the prompt follows the last.
+        states: torch.Tensor = outputs.encoder_last_hidden_state[:, 1 : self._image_tokens()]
+        return states
 
     def parts(self) -> dict[str, list[torch.nn.Module]]:
         inner = self.model.model

@@ -49,6 +49,12 @@ class TrainConfig:
         "drop_boxes",
         "an answer that does not fit: drop_boxes (the last ones), skip the image, or error; counted",
     )
+    location_smoothing: float = option(
+        0.0, "bins; above 0, location tokens are taught as a Gaussian of this width over neighbouring bins"
+    )
+    cell_loss: bool = option(
+        False, "also teach the encoder's cell at an object's centre to tell the object's coordinates"
+    )
     num_train_epochs: float = option(50.0, "passes over the data")
     max_steps: int = option(-1, "weight updates; above 0 it replaces num_train_epochs")
     per_device_train_batch_size: int = option(8, "images a device and step")
@@ -75,7 +81,8 @@ class TrainConfig:
             )
         check_above(self, "per_device_train_batch_size", "gradient_accumulation_steps", "save_steps",
                     "save_total_limit", "logging_steps", "num_train_epochs", "learning_rate")  # fmt: skip
-        check_not_negative(self, "weight_decay", "max_grad_norm", "dataloader_num_workers")  # fmt: skip
+        check_not_negative(self, "weight_decay", "max_grad_norm", "dataloader_num_workers",
+                           "location_smoothing")  # fmt: skip
         check_common(self)
         if not 0 <= self.warmup_ratio < 1:
             raise ConfigError(

@@ -33,11 +33,13 @@ from lmmrotate.training.checkpoints import (
 )
 from lmmrotate.training.config import INCIDENTAL, TrainConfig
 from lmmrotate.training.dataset import AnswerCounts, build_answers, read_training_manifests
+from lmmrotate.training.objective import Objective
 from lmmrotate.training.options import config_to_yaml
 from lmmrotate.training.progress import ProgressBar
 from lmmrotate.training.run_folder import only_one, refuse_foreign
 
 CONFIG_FILE = "config.yaml"
+_TARGETS = "targets"  # of the objective, in a batch
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +96,18 @@ def train(config: TrainConfig) -> TrainResult:
         data=tuple(_describe(m) for m in manifests),
         versions=installed_versions(),
     )
+    objective = None
+    if config.location_smoothing or config.cell_loss:
+        objective = Objective(family, codec, config.location_smoothing, config.cell_loss)
     trainer = _RunTrainer(
         family,
         info,
+        objective,
         model=family.model,
         args=_arguments(config, folder),
         train_dataset=dataset,
-        data_collator=_Collator(family),
-        callbacks=[ProgressBar()],
+        data_collator=_Collator(family, objective),
+        callbacks=[ProgressBar(), *(objective.callbacks if objective else [])],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -155,23 +161,48 @@ def _refuse_other_data(checkpoint: Path, info: RunInfo) -> None:
 class _Collator:
     """(image, answer) pairs to a training batch; a class so that data workers can pickle it."""
 
-    def __init__(self, family: ModelFamily) -> None:
+    def __init__(self, family: ModelFamily, objective: Objective | None) -> None:
         self._family = family
+        self._objective = objective
 
-    def __call__(self, items: Sequence[tuple[Image.Image, str]]) -> dict[str, torch.Tensor]:
+    def __call__(self, items: Sequence[tuple[Image.Image, str]]) -> dict[str, Any]:
         images, answers = zip(*items, strict=True)
-        return self._family.training_batch(images, answers)
+        batch = self._family.training_batch(images, answers)
+        if self._objective is None:
+            return batch
+        return batch | {_TARGETS: self._objective.targets(batch["labels"], answers)}
 
 
 class _RunTrainer(Trainer):  # type: ignore[misc]
     """Trainer whose every checkpoint is a run directory of its own."""
 
-    def __init__(self, family: ModelFamily, info: RunInfo, **kwargs: Any) -> None:
+    def __init__(
+        self, family: ModelFamily, info: RunInfo, objective: Objective | None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._family = family
         self._info = info
+        self._objective = objective
+        if objective:
+            self.loss_is_scaled_for_ga = False  # a mean over each batch
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        if self._objective is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        targets = inputs.pop(_TARGETS)
+        outputs = model(**inputs)
+        loss = self._objective(outputs, inputs["labels"], targets)
+        return (loss, outputs) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if self._objective:
+            state_dict = self._objective.without_own_weights(state_dict or self.model.state_dict())
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = Path(output_dir or str(self.args.output_dir))

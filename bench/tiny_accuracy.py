@@ -1,0 +1,142 @@
+"""How well the embedded model detects: synthetic tiles from seeds that it was never trained on.
+
+Run ``python bench/tiny_accuracy.py [--model RUN] [--tiles 300] [--draw FOLDER]``. Prints mAP and mF1 for
+easy, ordinary and dense tiles, the classes of the ordinary ones, and how far scores can be taken for
+probabilities. With ``--draw`` it also writes pictures of the first tiles, detections left, truth right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.predictions import Predictions
+from lmmrotate.data.records import ImageRecord, Prediction
+from lmmrotate.data.synthetic.scene import SceneSpec, render_scene
+from lmmrotate.evaluation.evaluate import detections_of, evaluate, truths_of
+from lmmrotate.evaluation.matching import best_truths, judge
+from lmmrotate.evaluation.results import Evaluation
+from lmmrotate.inference.predictor import Predictor
+from lmmrotate.report.draw import draw_boxes
+from lmmrotate.report.palette import class_colours
+from lmmrotate.report.tables import evaluation_table
+
+SETS: dict[str, tuple[int, int | str]] = {  # first row is what the model card quotes
+    "0 to 20 objects": (1000, 20),
+    "easy: sparse, 0 to 6": (1001, "sparse"),
+    "0 to 50 objects": (1002, 50),
+}
+"""Seeds and densities; pretraining sees the scenes of seeds 0, 1 and 2."""
+GSD_M = (0.2, 0.4)
+SIDE_PX = 256
+BATCH = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="run directory (default: the embedded model)")
+    parser.add_argument("--tiles", type=int, default=300)
+    parser.add_argument("--draw", type=Path, help="folder for pictures")
+    options = parser.parse_args()
+    begin = time.perf_counter()
+    console = Console()
+    predictor = Predictor.from_run(options.model)
+    table = Table(title=f"{options.model}: {options.tiles} tiles of {SIDE_PX} px a row, IoU 0.5")
+    for heading in ("tiles", "objects/tile", "mAP", "mAP area", "mAP_nc", "mF1", "s/tile"):
+        table.add_column(heading, justify="left" if heading == "tiles" else "right")
+    results: list[tuple[Manifest, Predictions, Evaluation]] = []
+    for name, (seed, density) in SETS.items():
+        spec = SceneSpec(SIDE_PX, SIDE_PX, GSD_M, density, predictor.classes)  # type: ignore[arg-type]
+        scenes = [render_scene(spec, seed, i) for i in track(range(options.tiles), f"drawing {name}")]
+        records = tuple(record for _, record in scenes)
+        pictures = [Image.fromarray(pixels) for pixels, _ in scenes]
+        manifest = Manifest("synthetic", name, predictor.classes, records, Path())
+        predictions = Predictions(predictor.header, tuple(predict(predictor, records, pictures)))
+        result = evaluate(manifest, predictions)
+        results.append((manifest, predictions, result))
+        numbers = (result.map_11, result.map_area, result.map_nc, result.mf1)
+        objects = np.mean([len(record.labels) for record in records])
+        table.add_row(
+            name, f"{objects:.1f}", *(f"{n:.3f}" for n in numbers), f"{result.seconds_per_image:.3f}"
+        )
+        if options.draw:
+            draw(options.draw, name, pictures[:10], records, predictions)
+    console.print(table)
+    console.print(evaluation_table(results[0][2]))
+    console.print(reliability(*results[0][:2]))
+    console.print(f"{time.perf_counter() - begin:.0f} s")
+
+
+def predict(
+    predictor: Predictor, records: tuple[ImageRecord, ...], pictures: list[Image.Image]
+) -> list[Prediction]:
+    """Every tile; those with as many objects together, so that no batch waits for one long answer."""
+    order = sorted(range(len(pictures)), key=lambda i: len(records[i].labels))
+    found: dict[int, Prediction] = {}
+    for start in track(range(0, len(order), BATCH), "predicting"):
+        chunk = order[start : start + BATCH]
+        names = [records[i].image for i in chunk]
+        found |= zip(chunk, predictor.predict_pictures(names, [pictures[i] for i in chunk]), strict=True)
+    return [found[i] for i in range(len(pictures))]
+
+
+def reliability(manifest: Manifest, predictions: Predictions) -> Table:
+    """What share of the detections of a score is right."""
+    detections = detections_of(predictions.images, manifest.classes)
+    truths = truths_of(manifest.records, manifest.classes)
+    outcome = judge(detections, truths, best_truths(detections, truths), 0.5)
+    counted = outcome.true | outcome.false
+    score, true = detections.score[counted], outcome.true[counted]
+    table = Table(title="scores as probabilities")
+    for heading in ("score", "detections", "mean score", "right"):
+        table.add_column(heading, justify="right")
+    bins = np.minimum((score * 10).astype(int), 9)
+    error = 0.0
+    for b in range(10):
+        rows = bins == b
+        if not rows.any():
+            continue
+        error += rows.mean() * abs(score[rows].mean() - true[rows].mean())
+        table.add_row(
+            f"{b / 10:.1f} to {b / 10 + 0.1:.1f}",
+            str(rows.sum()),
+            f"{score[rows].mean():.3f}",
+            f"{true[rows].mean():.3f}",
+        )
+    table.caption = f"expected calibration error {error:.3f}"
+    return table
+
+
+def draw(
+    folder: Path,
+    name: str,
+    pictures: list[Image.Image],
+    records: tuple[ImageRecord, ...],
+    predictions: Predictions,
+) -> None:
+    """One sheet: a row of detections over a row of truths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    colours = class_colours(predictions.header.classes)
+    pairs = []
+    for picture, record, prediction in zip(pictures, records, predictions.images, strict=False):
+        big = picture.resize((2 * SIDE_PX, 2 * SIDE_PX), Image.Resampling.LANCZOS)
+        found = draw_boxes(big, 2 * prediction.quads, prediction.labels, prediction.scores, colours=colours)
+        truth = draw_boxes(big, 2 * record.quads, record.labels, colours=colours)
+        pairs.append(np.vstack([np.asarray(found), np.asarray(truth)]))
+    half = len(pairs) // 2
+    for part, some in enumerate((pairs[:half], pairs[half:])):
+        Image.fromarray(np.hstack(some)).save(
+            folder / f"{name.replace(' ', '_').replace(':', '')}_{part}.png"
+        )
+
+
+if __name__ == "__main__":
+    main()
