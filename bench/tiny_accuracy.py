@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from lmmrotate.assets import TINY
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
@@ -42,7 +43,7 @@ BATCH = 16
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="run directory (default: the embedded model)")
+    parser.add_argument("--model", default=TINY, help="run directory (default: the embedded model)")
     parser.add_argument("--tiles", type=int, default=300)
     parser.add_argument("--draw", type=Path, help="folder for pictures")
     options = parser.parse_args()

@@ -118,6 +118,7 @@ def config(tmp_path: Path, data: Callable[..., Path]) -> "Callable[..., TrainCon
         settings: dict[str, object] = {
             "data_path": (str(data()),),
             "output_dir": str(tmp_path / "run"),
+            "model_name_or_path": "tiny-random",
             "image_square_length": 64,
             "max_steps": 4,
             "save_steps": 2,

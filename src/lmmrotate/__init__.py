@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lmmrotate.data.tiling import tile_manifest as tile_manifest
     from lmmrotate.errors import LmmRotateError as LmmRotateError
     from lmmrotate.evaluation.evaluate import evaluate as evaluate
+    from lmmrotate.inference.detector import Detector as Detector
     from lmmrotate.inference.predictor import Predictor as Predictor
     from lmmrotate.training.config import TrainConfig as TrainConfig
     from lmmrotate.training.fit import train as train
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Detector": "inference.detector",
     "ImageRecord": "data.records",
     "LmmRotateError": "errors",
     "Manifest": "data.manifest",

@@ -122,7 +122,7 @@ def test_command_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     (images / "notes.txt").write_text("no image")
     output = tmp_path / "out.jsonl"
     drawn = tmp_path / "drawn"
-    command = ["predict", str(run), str(images), "-o", str(output), "--max_new_tokens", "12"]
+    command = ["predict", "--model", str(run), str(images), "-o", str(output), "--max_new_tokens", "12"]
     assert main([*command, "--draw", str(drawn), "--json"]) == 1
     printed = capfd.readouterr()
     result = json.loads(printed.out)
@@ -133,7 +133,10 @@ def test_command_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert len(read_predictions(output).images) == 4
     assert len(list(drawn.iterdir())) == 4
     manifest = str(tmp_path / "data" / "train.jsonl")
-    assert main(["predict", str(run), "--manifest", manifest, "-o", str(output), "--num_beams", "2"]) == 0
+    assert (
+        main(["predict", "--model", str(run), "--manifest", manifest, "-o", str(output), "--num_beams", "2"])
+        == 0
+    )
     assert "4 images predicted" in capfd.readouterr().out
 
 
@@ -174,7 +177,18 @@ def test_outputs_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> 
             predict_to_file(predictor, [], tmp_path / "p.jsonl")
     image = str(tmp_path / "data" / "images" / "train0.png")
     assert (
-        main(["predict", str(run), image, "--draw", str(tmp_path / "file"), "-o", str(tmp_path / "q.jsonl")])
+        main(
+            [
+                "predict",
+                "--model",
+                str(run),
+                image,
+                "--draw",
+                str(tmp_path / "file"),
+                "-o",
+                str(tmp_path / "q.jsonl"),
+            ]
+        )
         == 2
     )
 
@@ -182,7 +196,12 @@ def test_outputs_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> 
 def test_options_may_stand_before_images(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "q.jsonl"
     images = [str(tmp_path / "data" / "images" / f"train{i}.png") for i in (0, 1)]
-    assert main(["predict", str(run), images[0], "-o", str(output), "--max_new_tokens", "3", images[1]]) == 0
+    assert (
+        main(
+            ["predict", "--model", str(run), images[0], "-o", str(output), "--max_new_tokens", "3", images[1]]
+        )
+        == 0
+    )
     assert len(read_predictions(output).images) == 2
     with pytest.raises(SystemExit):
-        main(["predict", str(run), images[0], "--colour", "red"])
+        main(["predict", "--model", str(run), images[0], "--colour", "red"])

@@ -180,3 +180,22 @@ def test_the_average_follows_the_weights_and_is_stored(tmp_path: Path) -> None:
     average.on_train_end(arguments, state, control)
     average.load(tmp_path)
     assert module.weight.item() == 2.0
+
+
+@pytest.mark.parametrize("response_format", ["loc_tokens", "rbox"])
+def test_every_object_is_found_in_its_answer(short: PretrainConfig, response_format: str) -> None:
+    """The pointer loss is told at which token a box begins, whatever the order of the answer."""
+    _, family = parts(short)
+    codec = make_codec(response_format, short.mix.specs[0].classes)
+    samples = [SceneDataset(short.mix, 5, 24, pictures=False)[i] for i in range(24)]
+    batch = AnswerBatches(family, codec)(samples)
+    first_token = family.tokenizer.convert_tokens_to_ids("<loc_0>")
+    assert len(batch["object_steps"]) == len(batch["object_cells"]) > 9
+    for (image, _), bins, step in zip(
+        batch["object_cells"], batch["object_bins"], batch["object_steps"], strict=True
+    ):
+        written = batch["labels"][image, step : step + len(codec.circular)] - first_token
+        assert written.tolist() == bins.tolist()
+        assert batch["labels"][image, step - 1] < first_token or (
+            family.tokenizer.decode(batch["labels"][image, step - 1]) == "<sep>"
+        )

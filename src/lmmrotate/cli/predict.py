@@ -6,8 +6,10 @@ import argparse
 import logging
 from pathlib import Path
 
+from lmmrotate.assets import TINY
 from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
 from lmmrotate.errors import ConfigError
+from lmmrotate.runs import RUN_FILE
 
 log = logging.getLogger("lmmrotate")
 
@@ -16,12 +18,17 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = verbs.add_parser(
         "predict",
         allow_abbrev=False,
-        help="find objects in images with a trained model",
+        help="find objects in images",
         description="Write predictions.jsonl for images or for a manifest. An interrupted call goes on when "
         "the same command is given again. Exit status 1: some images could not be read.",
     )
-    parser.add_argument("model", metavar="RUN", type=Path, help="run directory, or one of its checkpoints")
     parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="image files or folders")
+    parser.add_argument(
+        "--model",
+        metavar="RUN",
+        default=TINY,
+        help="run directory, or one of its checkpoints (default: %(default)s, which comes with the package)",
+    )
     parser.add_argument("--manifest", type=Path, help="predict the images of this manifest.jsonl instead")
     parser.add_argument(
         "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
@@ -88,6 +95,9 @@ def _images(args: argparse.Namespace) -> list[tuple[str, Path]]:
         return [(record.image, manifest.image_path(record)) for record in manifest.records]
     if not args.images:
         raise ConfigError("nothing to predict: give image files or folders, or --manifest")
+    for folder in args.images:
+        if (folder / RUN_FILE).exists():
+            raise ConfigError(f"{folder}: is a run directory, not a folder of images; give it as --model")
     return [(path.as_posix(), path) for path in find_images(args.images)]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lmmrotate.assets import TINY, model_path
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import codec_from_json
 from lmmrotate.data.images import read_image, to_rgb
@@ -42,17 +43,18 @@ class Predictor:
         self._info = info
 
     @classmethod
-    def from_run(cls, run: str | Path, *, device: str | None = None) -> Predictor:
+    def from_run(cls, run: str | Path = TINY, *, device: str | None = None) -> Predictor:
         """Load a run directory or one of its checkpoints.
 
         Args:
+            run: the folder; default: ``tiny``, the model that comes with the package.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
 
         Raises:
             CheckpointError: if ``run`` is not a complete run directory.
             ConfigError: if the device does not exist.
         """
-        folder = Path(run)
+        folder = model_path(run)
         if device and device.split(":")[0] not in DEVICES:
             raise ConfigError(
                 f"device is {device!r}; valid: {', '.join(DEVICES)}, with a number as in cuda:1"

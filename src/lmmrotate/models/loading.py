@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmmrotate.assets import TINY, model_path
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.prompts import PUBLISHED_PROMPT
@@ -31,10 +32,11 @@ def load_family(
     """Build or load a model and make sure its vocabulary holds the codec's tokens.
 
     Args:
-        model_name_or_path: ``tiny-random``, ``base`` or ``large`` for random weights of that shape, a local
-            directory (a run directory or any Transformers-native checkpoint), or a hub id.
+        model_name_or_path: ``tiny`` for the embedded model, ``tiny-random``, ``base`` or ``large`` for
+            random weights of that shape, a local directory (a run directory or any Transformers-native
+            checkpoint), or a hub id.
         tokens: the codec's coordinate and separator tokens.
-        words: class names, which become one token each in presets.
+        words: class names, which become one token each in ``tiny`` and in presets.
         prompt: what the model is asked about every image.
         image_square_length: side in pixels to resize images to; default: the checkpoint's own.
         language_model_max_length: positions of a preset's language model.
@@ -60,14 +62,16 @@ def load_family(
             language_model_max_length=language_model_max_length,
         )
 
-    _check_checkpoint(model_name_or_path, revision)
+    embedded = model_name_or_path == TINY
+    source = str(model_path(TINY)) if embedded else model_name_or_path
+    _check_checkpoint(source, revision)
     try:
         family = Florence2Family.load(
-            model_name_or_path, prompt=prompt, image_square_length=image_square_length, revision=revision
+            source, prompt=prompt, image_square_length=image_square_length, revision=revision
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{model_name_or_path}: cannot be loaded: {_first_line(error)}") from error
-    family.add_tokens(tokens)
+    family.add_tokens([*tokens, *words] if embedded else tokens)
     return family
 
 
@@ -78,7 +82,7 @@ def _check_checkpoint(name: str, revision: str | None) -> None:
     elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(
             f"{name}: no such directory; give a run directory, a Transformers checkpoint, "
-            f"a hub id (owner/name) or one of {', '.join(PRESET_NAMES)}"
+            f"a hub id (owner/name) or one of {', '.join((TINY, *PRESET_NAMES))}"
         )
     else:
         config = _hub_config(name, revision)

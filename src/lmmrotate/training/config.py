@@ -33,8 +33,9 @@ class TrainConfig:
         (), "image folders, one a manifest (default: beside each manifest)"
     )
     model_name_or_path: str = option(
-        "tiny-random",
-        "tiny-random, base or large (random weights), a checkpoint or run directory, or a hub id",
+        "tiny",
+        "tiny (comes with the package), tiny-random, base or large (random weights), a checkpoint or run "
+        "directory, or a hub id",
     )
     model_revision: str | None = option(None, "branch, tag or commit on the hub")
     image_square_length: int | None = option(
