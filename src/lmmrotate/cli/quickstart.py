@@ -29,6 +29,8 @@ STEPS = 320
 
 SCRATCH_CLASSES = ("plane", "small-vehicle", "ship", "storage-tank", "tennis-court", "swimming-pool")
 SCRATCH_TILE_PX = 128
+SCRATCH_STEPS = (1500, 1500, 2000)
+"""Updates of the three stages."""
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -101,6 +103,7 @@ def _from_scratch(folder: Path) -> Path:
     from lmmrotate.training.pretrain_config import PretrainConfig
 
     run_folder = folder / "scratch"
+    vision_steps, language_steps, joint_steps = SCRATCH_STEPS
     if not (run_folder / RUN_FILE).exists():
         pretrain(
             PretrainConfig(
@@ -110,9 +113,9 @@ def _from_scratch(folder: Path) -> Path:
                 densities=("sparse",),
                 density_shares=(1.0,),
                 image_square_length=SCRATCH_TILE_PX,
-                vision_steps=1500,
-                language_steps=1500,
-                joint_steps=2000,
+                vision_steps=vision_steps,
+                language_steps=language_steps,
+                joint_steps=joint_steps,
             )
         )
     _, held_out = _synthesise(folder / "scratch-data", 1, SCRATCH_CLASSES, SCRATCH_TILE_PX)
