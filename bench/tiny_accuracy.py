@@ -39,6 +39,7 @@ SETS: dict[str, tuple[int, int | str]] = {  # first row is what the model card q
 GSD_M = (0.2, 0.4)
 SIDE_PX = 256
 BATCH = 16
+COLUMNS = 5
 
 
 def main() -> None:
@@ -126,17 +127,27 @@ def draw(
     """One sheet: a row of detections over a row of truths."""
     folder.mkdir(parents=True, exist_ok=True)
     colours = class_colours(predictions.header.classes)
-    pairs = []
-    for picture, record, prediction in zip(pictures, records, predictions.images, strict=False):
-        big = picture.resize((2 * SIDE_PX, 2 * SIDE_PX), Image.Resampling.LANCZOS)
-        found = draw_boxes(big, 2 * prediction.quads, prediction.labels, prediction.scores, colours=colours)
-        truth = draw_boxes(big, 2 * record.quads, record.labels, colours=colours)
-        pairs.append(np.vstack([np.asarray(found), np.asarray(truth)]))
-    half = len(pairs) // 2
-    for part, some in enumerate((pairs[:half], pairs[half:])):
-        Image.fromarray(np.hstack(some)).save(
-            folder / f"{name.replace(' ', '_').replace(':', '')}_{part}.png"
-        )
+    for start in range(0, len(pictures), COLUMNS):
+        sheet = Image.new("RGB", (COLUMNS * SIDE_PX * 2, 0))
+        for row in (False, True):
+            drawn = []
+            for picture, record, prediction in list(zip(pictures, records, predictions.images, strict=False))[
+                start : start + COLUMNS
+            ]:
+                big = picture.resize((2 * SIDE_PX, 2 * SIDE_PX), Image.Resampling.LANCZOS)
+                boxes = record if row else prediction
+                drawn.append(draw_boxes(big, 2 * boxes.quads, boxes.labels, colours=colours))
+            sheet = _below(sheet, drawn)
+        sheet.save(folder / f"{name.split(':')[0].replace(' ', '_')}_{start}.png")
+
+
+def _below(sheet: Image.Image, row: list[Image.Image]) -> Image.Image:
+    """A row of pictures under what there is; their legends may make them differ in height."""
+    taller = Image.new("RGB", (sheet.width, sheet.height + max(p.height for p in row)))
+    taller.paste(sheet, (0, 0))
+    for number, picture in enumerate(row):
+        taller.paste(picture, (number * 2 * SIDE_PX, sheet.height))
+    return taller
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ GSD_M = (0.2, 0.4)
 TILE_PX = 256
 TRAIN_TILES = 300
 HELD_OUT_TILES = 100
-STEPS = 320
+STEPS = 480
 
-SCRATCH_CLASSES = ("plane", "small-vehicle", "ship", "storage-tank", "tennis-court", "swimming-pool")
+SCRATCH_CLASSES = ("small-vehicle", "large-vehicle", "ship", "storage-tank", "swimming-pool")
+SCRATCH_GSD_M = (0.15, 0.3)
 SCRATCH_TILE_PX = 128
 SCRATCH_STEPS = (1500, 1500, 2000)
 """Updates of the three stages."""
@@ -71,7 +72,7 @@ def _fine_tune(folder: Path, max_steps: int) -> Path:
     from lmmrotate.training.config import TrainConfig
     from lmmrotate.training.fit import train
 
-    train_tiles, held_out = _synthesise(folder / "data", TRAIN_TILES, NEW_CLASSES, TILE_PX)
+    train_tiles, held_out = _synthesise(folder / "data", TRAIN_TILES, NEW_CLASSES, TILE_PX, GSD_M)
     before = _judge(_untaught(held_out), held_out, folder / "before", "before fine-tuning")
     if not (folder / "run" / RUN_FILE).exists():
         train(
@@ -109,7 +110,7 @@ def _from_scratch(folder: Path) -> Path:
             PretrainConfig(
                 output_dir=str(run_folder),
                 classes=SCRATCH_CLASSES,
-                gsd_m=GSD_M,
+                gsd_m=SCRATCH_GSD_M,
                 densities=("sparse",),
                 density_shares=(1.0,),
                 image_square_length=SCRATCH_TILE_PX,
@@ -118,7 +119,7 @@ def _from_scratch(folder: Path) -> Path:
                 joint_steps=joint_steps,
             )
         )
-    _, held_out = _synthesise(folder / "scratch-data", 1, SCRATCH_CLASSES, SCRATCH_TILE_PX)
+    _, held_out = _synthesise(folder / "scratch-data", 1, SCRATCH_CLASSES, SCRATCH_TILE_PX, SCRATCH_GSD_M)
     found = _judge(Predictor.from_run(run_folder), held_out, folder / "scratch", "trained from scratch")
     show(
         f"\nmAP {found.map_11:.3f}, mF1 {found.mf1:.3f} on {HELD_OUT_TILES} tiles that it was not trained on"
@@ -127,13 +128,13 @@ def _from_scratch(folder: Path) -> Path:
 
 
 def _synthesise(
-    folder: Path, train_tiles: int, classes: tuple[str, ...], side_px: int
+    folder: Path, train_tiles: int, classes: tuple[str, ...], side_px: int, gsd_m: tuple[float, float]
 ) -> tuple[Path, Manifest]:
     """The training manifest's path, and the held-out tiles."""
     from lmmrotate.data.synthetic.dataset import synthesise
     from lmmrotate.data.synthetic.scene import SceneSpec
 
-    spec = SceneSpec(side_px, side_px, GSD_M, "sparse", classes)
+    spec = SceneSpec(side_px, side_px, gsd_m, "sparse", classes)
     synthesise(folder, train_tiles, spec, seed=10, split="train", progress=True)
     held_out = synthesise(folder, HELD_OUT_TILES, spec, seed=11, split="val", progress=True)
     return folder / "train.jsonl", held_out

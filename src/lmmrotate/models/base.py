@@ -60,7 +60,7 @@ class ModelFamily(Protocol):
     def add_tokens(self, tokens: Sequence[str]) -> int:
         """Make each of ``tokens`` one entry of the vocabulary; returns how many were missing.
 
-        New embedding rows start at the mean of the existing ones.
+        New embedding rows are drawn at random, with mean and spread of the existing ones.
         """
         ...
 

@@ -123,7 +123,10 @@ class Florence2Family:
             self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
             with torch.no_grad():
                 table = self.model.get_input_embeddings().weight
-                table[rows:] = table[:rows].mean(0)  # Transformers would draw them at random
+                spread, mean = torch.std_mean(table[:rows], dim=0)
+                # Like the others, and unlike each other: equal rows of a tied table are one word with two
+                # names, and a short training does not part them.
+                table[rows:] = mean + spread * torch.randn_like(table[rows:])
         return added
 
     def answer_tokens(self, answer: str) -> int:
