@@ -62,9 +62,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["evaluate", "--manifest", "no.jsonl", "--predictions", "p.jsonl"], "no.jsonl: no such file"),
-        (["predict", "no_run", "a.png"], "a.png: no such file"),
-        (["predict", "no_run"], "nothing to predict"),
-        (["predict", "no_run", "a.png", "--manifest", "m.jsonl"], "not both"),
+        (["predict", "--model", "no_run", "a.png"], "a.png: no such file"),
+        (["predict", "--model", "no_run"], "nothing to predict"),
+        (["predict", "--model", "no_run", "a.png", "--manifest", "m.jsonl"], "not both"),
         (["train", "--config", "no.yaml"], "no.yaml: no such file"),
         (["train", "--data_path", "no.jsonl"], "output_dir must be given"),
         (["train", "--data_path", "no.jsonl", "--output_dir", "run"], "no.jsonl: no such file"),

@@ -32,7 +32,9 @@ def test_from_nothing_to_a_report(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert result["answers"]["images"] == 24
 
     predictions = tmp_path / "predictions.jsonl"
-    printed = run("predict", tmp_path / "run", "--manifest", tiles / "manifest.jsonl", "-o", predictions)
+    printed = run(
+        "predict", "--model", tmp_path / "run", "--manifest", tiles / "manifest.jsonl", "-o", predictions
+    )
     assert "24 images predicted" in printed
     scoring = ("--manifest", tiles / "manifest.jsonl", "--predictions", predictions)
     evaluation = json.loads(run("evaluate", *scoring, "--json"))
