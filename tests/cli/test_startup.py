@@ -90,3 +90,9 @@ def test_user_errors_are_one_line(
     assert len(printed.err.splitlines()) == 1
     assert "Traceback" not in printed.err
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_drawing_detections_does_not_wait_for_numba() -> None:
+    code = "import sys, lmmrotate.report.draw, lmmrotate.cli.predict; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -22,10 +23,12 @@ from lmmrotate.report.captions import (
     write,
 )
 from lmmrotate.report.detail import detail_window
-from lmmrotate.report.matches import ImageMatch, match_image
 from lmmrotate.report.palette import RGB, class_colours
 from lmmrotate.report.strokes import line_width, outlines
 from lmmrotate.report.text import count, printable
+
+if TYPE_CHECKING:
+    from lmmrotate.report.matches import ImageMatch
 
 # What became of a box. Green and red differ in lightness too, and missed objects are dashed, so that
 # nobody has to tell them apart by hue alone.
@@ -121,6 +124,9 @@ def draw_comparison(
             errors; the counts remain those of the whole image, and the heading says so.
         title: default: the image's path.
     """
+    # Here, because it brings numba, half a second that drawing detections alone need not wait for.
+    from lmmrotate.report.matches import match_image
+
     match = match_image(record, prediction, iou_threshold, score_threshold)
     if colours is None:
         colours = class_colours(sorted({*record.labels, *prediction.labels}))
