@@ -29,8 +29,8 @@ TRAIN_TILES = 300
 HELD_OUT_TILES = 100
 STEPS = 480
 
-SCRATCH_CLASSES = ("plane", "storage-tank", "tennis-court", "basketball-court", "swimming-pool", "roundabout")
-SCRATCH_GSD_M = (0.4, 0.6)
+SCRATCH_CLASSES = ("small-vehicle", "large-vehicle", "ship", "storage-tank", "swimming-pool")
+SCRATCH_GSD_M = (0.15, 0.3)
 SCRATCH_TILE_PX = 128
 SCRATCH_STEPS = (700, 700, 900)
 """Updates of the three stages."""
@@ -49,7 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="train from random weights instead, in three stages, to detect six classes in easy tiles",
+        help="train from random weights instead, in three stages, to detect five classes in easy tiles",
     )
     parser.add_argument("--max_steps", type=positive_int, default=STEPS, help="default: %(default)s")
     parser.add_argument("--no_open", action="store_true", help="do not open the report in a browser")
