@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import BoxSpans, Span
+from lmmrotate.codec.base import BoxSpans, Decoded, Span
 from lmmrotate.codec.compatible import IGNORED
 from lmmrotate.codec.labels import Match, SpokenLabels, spoken
 from lmmrotate.errors import ConfigError, DataError, Problem
+from lmmrotate.geometry.quads import Quads
 
 NO_OBJECTS = "There are none."
 SEPARATOR = "<sep>"
@@ -127,6 +128,10 @@ class GroupReader:
         self._drop(self._words)
         self._drop(self._sep)
         return np.asarray(self._boxes, dtype=np.int64).reshape(-1, self.numbers)
+
+    def decoded(self, quads: Quads) -> Decoded:
+        """What has been read, with ``quads`` (N, 4, 2) made from its numbers."""
+        return Decoded(quads, tuple(self.labels), tuple(self.spans), tuple(self.problems))
 
     def _after_sep(self, span: Span) -> Span:
         """The separator that counts after another one; several behind a name are told together, as what

@@ -123,12 +123,7 @@ class LocTokenCodec:
             return read_compatible(text, image_wh, self.bins, self._labels)
         reader = GroupReader(text, self.bins, _NUMBERS, self._labels)
         bins = reader.read().reshape(-1, 4, 2)
-        return Decoded(
-            quads=dequantize(bins, image_wh, self.bins),
-            labels=tuple(reader.labels),
-            spans=tuple(reader.spans),
-            problems=tuple(reader.problems),
-        )
+        return reader.decoded(dequantize(bins, image_wh, self.bins))
 
 
 def corner_order(quads: Quads) -> Quads:

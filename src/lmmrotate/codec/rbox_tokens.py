@@ -103,12 +103,7 @@ class RBoxTokenCodec:
         reader = GroupReader(text, self.bins, len(_CIRCULAR), self._labels)
         rboxes = (reader.read() + 0.5 - _NEAREST) / self.bins * _units(image_wh)
         rboxes[:, 4] -= np.pi / 2
-        return Decoded(
-            quads=rboxes_to_quads(rboxes),
-            labels=tuple(reader.labels),
-            spans=tuple(reader.spans),
-            problems=tuple(reader.problems),
-        )
+        return reader.decoded(rboxes_to_quads(rboxes))
 
 
 def _units(image_wh: tuple[int, int]) -> npt.NDArray[np.float64]:
