@@ -56,7 +56,9 @@ def parts(config: PretrainConfig) -> tuple[BoxCodec, Florence2Family]:
 
 
 def test_pretraining_writes_a_run_that_predicts(short: PretrainConfig) -> None:
+    short = replace(short, scene_views=2)
     result = pretrain(short)
+    assert not (result.run_folder / "scenes").exists()
     predictor = Predictor.from_run(result.run_folder)
     assert predictor.classes == short.mix.specs[0].classes
     picture = Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8))
@@ -126,6 +128,7 @@ def test_imitated_cells_repeat_with_the_scene(short: PretrainConfig) -> None:
         ({"gsd_m": (0.2,)}, "gsd_m must be two numbers"),
         ({"density_shares": (0.5, 0.5)}, "one number above 0 for each density"),
         ({"densities": ("many",)}, "unknown density 'many'"),
+        ({"scene_views": 9}, "scene_views must be from 1 to 8"),
         ({"ema_decay": 1.0}, "ema_decay must be below 1"),
         ({"classes": ("unicorn",)}, "unknown class 'unicorn'"),
         ({"output_dir": ""}, "output_dir must be given"),

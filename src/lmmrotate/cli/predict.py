@@ -7,7 +7,14 @@ import logging
 from pathlib import Path
 
 from lmmrotate.assets import TINY
-from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
+from lmmrotate.cli.common import (
+    add_verbosity,
+    collector_paused,
+    positive_int,
+    quiet_transformers,
+    show,
+    show_json,
+)
 from lmmrotate.errors import ConfigError
 from lmmrotate.runs import RUN_FILE
 
@@ -56,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
     images = _images(args)
     if args.draw:
         _make_folder(args.draw)  # before the work, not after it
-    from lmmrotate.inference.batch import predict_to_file
-    from lmmrotate.inference.predictor import Predictor
+    with collector_paused():
+        from lmmrotate.inference.batch import predict_to_file
+        from lmmrotate.inference.predictor import Predictor
 
-    quiet_transformers()
-    predictor = Predictor.from_run(args.model, device=args.device)
+        quiet_transformers()
+        predictor = Predictor.from_run(args.model, device=args.device)
     result = predict_to_file(
         predictor,
         images,

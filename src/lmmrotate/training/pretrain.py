@@ -7,9 +7,11 @@ joined and learn together.
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from lmmrotate.training.stage import StageOptions, run_stage
 CONFIG_FILE = "pretrain.yaml"
 STAGES = ("vision", "language", "joint")
 """Folders in the run directory."""
+SCENES = "scenes"
+"""Folder there for drawn pictures that come again; deleted in the end."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
         _run_stages(folder, config, mix, family, codec)
         if first:
             _write_run(folder, config, family, codec)
+            shutil.rmtree(folder / SCENES, ignore_errors=True)
     return PretrainResult(
         run_folder=folder,
         parameters=sum(p.numel() for p in family.model.parameters()),
@@ -103,11 +108,17 @@ def _run_stages(
     language = LanguageStage(model, answering, len(codec.classes))
     pictures = VisionBatches(codec.classes, family.preprocess, grid)
     answers = AnswerBatches(family, codec)
+    scenes = partial(
+        SceneDataset,
+        mix,
+        views=config.scene_views,
+        folder=folder / SCENES if config.scene_views > 1 else None,
+    )
 
     run_stage(
         folder / STAGES[0],
         vision,
-        SceneDataset(mix, config.seed, config.vision_steps * config.batch_size),
+        scenes(config.seed, config.vision_steps * config.batch_size),
         pictures,
         _options(config, config.vision_steps, config.vision_learning_rate),
     )
@@ -124,7 +135,7 @@ def _run_stages(
     run_stage(
         folder / STAGES[2],
         JointStage(model, answering, vision.head),
-        SceneDataset(mix, config.seed + 2, config.joint_steps * config.batch_size),
+        scenes(config.seed + 2, config.joint_steps * config.batch_size),
         JointBatches(pictures, answers),
         _options(config, config.joint_steps, config.joint_learning_rate),
         [_Narrowing(answering, config.joint_smoothing), *([average] if average else [])],

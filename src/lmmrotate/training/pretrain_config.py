@@ -32,6 +32,10 @@ class PretrainConfig:
         ("sparse", "20", "50"), "kinds of scenes: sparse, mixed, dense, or the most objects a scene may have"
     )
     density_shares: tuple[float, ...] = option((0.25, 0.5, 0.25), "how often each density is drawn")
+    scene_views: int = option(
+        1,
+        "samples made of each drawn scene, turned or mirrored, 1 to 8; drawing one costs as much as learning",
+    )
     image_square_length: int = option(256, "side of the scenes in pixels")
     response_format: str = option("loc_tokens", "how boxes are written")
     batch_size: int = option(8, "images an update, over all processes")
@@ -64,6 +68,8 @@ class PretrainConfig:
             raise ConfigError(
                 f"image_square_length must be a multiple of {CELL_PX}, got {self.image_square_length}"
             )
+        if not 1 <= self.scene_views <= 8:
+            raise ConfigError(f"scene_views must be from 1 to 8, got {self.scene_views}")
         if self.ema_decay >= 1:
             raise ConfigError(f"ema_decay must be below 1, got {self.ema_decay}")
         for name in ("gsd_m", "language_smoothing", "joint_smoothing"):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -22,6 +23,7 @@ from lmmrotate.training.checkpoints import (
     last_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
+from lmmrotate.training.muon import MuonAdamW
 from lmmrotate.training.progress import ProgressBar
 from lmmrotate.training.run_folder import is_first_process
 
@@ -92,6 +94,21 @@ class _StageTrainer(Trainer):  # type: ignore[misc]
         """Matrices only: no biases, norms or embeddings."""
         names = get_parameter_names(model, [nn.LayerNorm, nn.Embedding], [r"bias"])
         return [name for name in names if model.get_parameter(name).ndim > 1]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Muon for matrices, AdamW for embeddings, convolutions, norms and biases."""
+        decayed = set(self.get_decay_parameter_names(self.model))
+        named = [(name in decayed, parameter) for name, parameter in self.model.named_parameters()]
+        if self.optimizer is None:
+            self.optimizer: Optimizer | None = MuonAdamW(
+                [parameter for heavy, parameter in named if heavy and parameter.ndim == 2],
+                [parameter for heavy, parameter in named if heavy and parameter.ndim != 2],
+                [parameter for heavy, parameter in named if not heavy],
+                lr=self.args.learning_rate,
+                weight_decay=self.args.weight_decay,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+            )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # the scenes are random already
