@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmmrotate.data import formats
 from lmmrotate.data.catalog import dataset_spec, is_known
+from lmmrotate.data.formats import annotation_format as format_named
 from lmmrotate.data.formats.base import ConversionReport, OnBad
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.errors import ConfigError
@@ -68,8 +68,8 @@ def convert(
         classes = spec.classes
     elif classes is not None and (not classes or "" in classes or len(set(classes)) != len(classes)):
         raise ConfigError(f"classes must be distinct, non-empty names, got {list(classes)!r}")
-    read = formats.reader(annotation_format or (spec.annotation_format if spec else "dota"))
-    manifest, report = read(
+    source_format = format_named(annotation_format or (spec.annotation_format if spec else "dota"))
+    manifest, report = source_format.read(
         image_folder,
         annotations,
         classes=classes,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from lmmrotate.data.formats import dota
-from lmmrotate.data.formats.base import Reader
+from lmmrotate.data.formats.base import Format
 from lmmrotate.errors import ConfigError
 
-READERS: dict[str, Reader] = {"dota": dota.read_folder}
-"""Format name (``DatasetSpec.annotation_format``): its reader."""
+FORMATS: dict[str, Format] = {found.name: found for found in (dota.FORMAT,)}
 
 
-def reader(name: str) -> Reader:
-    """The reader of a format.
+def annotation_format(name: str) -> Format:
+    """Look a format up.
 
     Raises:
-        ConfigError: if there is none; the message lists the formats that can be read.
+        ConfigError: if there is none of this name; the message lists the formats.
     """
-    if name not in READERS:
-        raise ConfigError(f"no reader for the annotation format {name!r}; known: {', '.join(READERS)}")
-    return READERS[name]
+    if name not in FORMATS:
+        raise ConfigError(f"unknown annotation format {name!r}; known: {', '.join(FORMATS)}")
+    return FORMATS[name]

@@ -1,4 +1,4 @@
-"""What every annotation format offers, and the account of what a reader read and left out."""
+"""What every annotation format offers, and the accounts of what was read, written and left out."""
 
 from __future__ import annotations
 
@@ -92,6 +92,51 @@ class Account:
             orphans=tuple(self.orphans),
             skipped=tuple(self.skipped),
         )
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What a writer wrote, and what the format could not hold."""
+
+    path: Path
+    """The file or folder that was written."""
+    images: int
+    objects: int
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """What could not be written, and how often: "difficulty", "corner order", …"""
+
+    def summary(self) -> str:
+        """The account in a few lines of plain text."""
+        lines = [f"wrote {self.path}: {self.images} images, {self.objects} objects"]
+        lines += [f"  lost, as the format has no place for it: {what} ({n})" for what, n in self.lost.items()]
+        return "\n".join(lines)
+
+
+class Writer(Protocol):
+    """Writes the annotations of a manifest in one format; images stay where they are."""
+
+    def __call__(self, manifest: Manifest, out: Path) -> WriteReport:
+        """
+        Args:
+            manifest: what to write.
+            out: a file or a folder, as the format has it. A folder may exist; files of the same names in
+                it are replaced.
+
+        Raises:
+            DataError: naming image or class, for what the format cannot hold and a reader would misread.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way of keeping annotations on disk."""
+
+    name: str
+    read: Reader
+    write: Writer
+    one_file: bool = False
+    """All annotations are in one file, instead of a folder with one file an image."""
 
 
 class Reader(Protocol):

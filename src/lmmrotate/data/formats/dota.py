@@ -15,45 +15,29 @@ between the eighth number and the final whole number. Format: https://captain-wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
-from lmmrotate.data.images import find_images, image_size
+from lmmrotate.data.formats.base import ConversionReport, Format, OnBad, WriteReport
+from lmmrotate.data.formats.objects import (
+    LARGEST_COORDINATE,
+    Bad,
+    Found,
+    Labels,
+    collect,
+    read_pairs,
+    read_text,
+)
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.data.records import ImageRecord
-from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.geometry.quads import Quads, as_quads, quad_areas
-
-SMALLEST_AREA = 1e-6
-"""Square pixels; a quad below it is a line or a point."""
-
-LARGEST_COORDINATE = 1e9
-"""Pixels; beyond it a number is damage, and areas lose their meaning."""
+from lmmrotate.errors import DataError
+from lmmrotate.geometry.quads import Quads, as_quads
 
 _HEADER = re.compile(r"\s*(imagesource|gsd)\s*:", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The objects of one label file."""
-
-    quads: Quads
-    """(N, 4, 2), pixels."""
-    names: tuple[str, ...]
-    difficult: tuple[int, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-
-class _BadLineError(Exception):
-    """Why a line cannot be used: the short reason and the details."""
-
-    def __init__(self, reason: str, details: str) -> None:
-        self.reason, self.details = reason, details
 
 
 def read_labels(
@@ -63,91 +47,59 @@ def read_labels(
     left_out: Collection[str] = (),
     on_bad: OnBad = "error",
 ) -> Labels:
-    """Read one label file; an empty file has no objects.
+    """Read one label file, UTF-8 with any line ends; an empty file has no objects.
 
     Args:
-        path: the file, UTF-8, with or without byte-order mark, any line ends.
-        classes: names that may occur; None accepts all.
-        left_out: names to skip (and count in ``Labels.skipped``) whatever ``on_bad`` says.
-        on_bad: "error" stops at the first line that cannot be used; "skip" leaves such lines out.
+        path: the file.
+        classes, left_out, on_bad: see ``formats.objects.collect``.
 
     Raises:
-        DataError: naming file and line: fewer than eight numbers, a number that is none or not finite,
-            no class name, an unknown class, a negative difficulty, a quad without area. Also if the file
+        DataError: as ``collect``; naming file and line, also for fewer than eight numbers. Also if the file
             is missing or not text.
         ConfigError: if ``on_bad`` is neither.
     """
-    if on_bad not in ("error", "skip"):
-        raise ConfigError(f"on_bad must be 'error' or 'skip', got {on_bad!r}")
-    quads: list[list[float]] = []
-    names: list[str] = []
-    difficult: list[int] = []
-    skipped: list[Skipped] = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip() or _HEADER.match(line):
-            continue
-        where = f"{path}:{number}"
-        try:
-            quad, name, flag = _parse(line, classes, left_out)
-        except _BadLineError as bad:
-            if on_bad == "error":
-                raise DataError(f"{where}: {bad.details}") from None
-            skipped.append(Skipped(where, bad.reason))
-            continue
-        if name in left_out:
-            skipped.append(Skipped(where, f"left-out class {name!r}"))
-            continue
-        quads.append(quad)
-        names.append(name)
-        difficult.append(flag)
-    return Labels(as_quads(quads), tuple(names), tuple(difficult), tuple(skipped))
+    return collect(parse(path, classes=classes), classes, left_out=left_out, on_bad=on_bad)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+def parse(
+    path: Path, wh: tuple[int, int] | None = None, *, classes: Collection[str] | None = None
+) -> Iterator[Found | Bad]:
+    """What stands in a label file; ``classes`` tell names that end in a number from difficulties."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip() and not _HEADER.match(line):
+            yield _parse(f"{path}:{number}", line.split(), classes)
 
 
-def _parse(
-    line: str, classes: Collection[str] | None, left_out: Collection[str]
-) -> tuple[list[float], str, int]:
-    items = line.split()
-    quad = [_number(item, items) for item in items[:8]]
+def _parse(where: str, items: list[str], classes: Collection[str] | None) -> Found | Bad:
+    quad = []
+    for item in items[:8]:
+        if not _NUMBER.fullmatch(item) or abs(float(item)) > LARGEST_COORDINATE:
+            return _no_number(where, item, items)
+        quad.append(float(item))
     if len(quad) < 8:
-        raise _too_short(items)
+        return _too_short(where, items)
     name, difficulty = _name_and_difficulty(items[8:], classes)
     if not name:
-        raise _BadLineError("no class name", f"no class name after the eight numbers: {line.strip()!r}")
-    if classes is not None and name not in classes and name not in left_out:
-        raise _BadLineError(f"unknown class {name!r}", f"unknown class {name!r}; valid: {', '.join(classes)}")
-    if difficulty < 0:
-        raise _BadLineError("negative difficulty", f"difficulty must be 0 or more, found {difficulty}")
-    if quad_areas(as_quads([quad]))[0] < SMALLEST_AREA:
-        raise _BadLineError("zero area", f"{name!r} has no area: corners {' '.join(items[:8])}")
-    return quad, name, difficulty
+        return Bad(where, "no class name", f"no class name after the eight numbers: {' '.join(items)!r}")
+    return Found(where, name, quad, difficulty)
 
 
-def _number(item: str, items: list[str]) -> float:
-    if _NUMBER.fullmatch(item):
-        value = float(item)
-        if abs(value) <= LARGEST_COORDINATE:
-            return value
+def _no_number(where: str, item: str, items: list[str]) -> Bad:
     try:
         float(item)
     except ValueError:
-        raise _too_short(items) from None
-    raise _BadLineError(
-        "coordinate not finite", f"coordinates must be plain, finite numbers up to 1e9, found {item!r}"
+        return _too_short(where, items)
+    return Bad(
+        where,
+        "coordinate not finite",
+        f"coordinates must be plain, finite numbers up to 1e9, found {item!r}",
     )
 
 
-def _too_short(items: list[str]) -> _BadLineError:
+def _too_short(where: str, items: list[str]) -> Bad:
     numbers = next((i for i, item in enumerate(items) if not _NUMBER.fullmatch(item)), len(items))
-    return _BadLineError(
+    return Bad(
+        where,
         "fewer than eight numbers",
         f"expected 'x1 y1 x2 y2 x3 y3 x4 y4 class [difficulty]', found {numbers} numbers "
         f"before {' '.join(items[numbers : numbers + 2])!r}",
@@ -169,56 +121,19 @@ def read_folder(
     annotations: Path | None,
     *,
     classes: Sequence[str] | None = None,
-    left_out: Sequence[str] = (),
-    on_bad: OnBad = "error",
-    dataset: str = "",
-    split: str = "",
+    **options: Any,
 ) -> tuple[Manifest, ConversionReport]:
-    """Read a folder of images and a folder of label files of the same names (see ``formats.base.Reader``).
-
-    Images are taken in order of their names. An image without a label file is kept without objects, a
-    label file without an image is left out; both are counted.
-
-    Raises:
-        DataError: as ``read_labels`` and ``image_size``; also for a missing folder, a folder without
-            images, and two images that share one label file (``P1.png`` and ``P1.tif``).
-    """
-    images = _images_by_stem(image_folder)
-    label_files = {} if annotations is None else _label_files(annotations)
-    account = Account(orphans=sorted(label_files[stem].name for stem in label_files.keys() - images))
-    records = []
-    for stem, image in images.items():
-        labels = Labels(as_quads([]), (), ())
-        if stem in label_files:
-            labels = read_labels(label_files[stem], classes, left_out=left_out, on_bad=on_bad)
-            account.skipped.extend(labels.skipped)
-        elif annotations is not None:
-            account.unlabelled.append(image.name)
-        width, height = image_size(image)
-        records.append(ImageRecord(image.name, width, height, labels.quads, labels.names, labels.difficult))
-    if classes is None:
-        classes = sorted({name for record in records for name in record.labels})
-    manifest = Manifest(dataset, split, tuple(classes), tuple(records), image_folder)
-    return manifest, account.report(records, classes)
+    """Read images and ``.txt`` files of the same names (see ``formats.objects.read_pairs``)."""
+    return read_pairs(
+        image_folder, annotations, ".txt", partial(parse, classes=classes), classes=classes, **options
+    )
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected the folder of images")
-    by_stem: dict[str, Path] = {}
-    for path in find_images([folder]):
-        if path.stem in by_stem:
-            raise DataError(f"{path}: shares its label file with {by_stem[path.stem].name}; keep one of them")
-        by_stem[path.stem] = path
-    return by_stem
-
-
-def _label_files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected the folder of label files")
-    return {
-        path.stem: path for path in folder.iterdir() if path.suffix.lower() == ".txt" and path.name[0] != "."
-    }
+def write_folder(manifest: Manifest, out: Path) -> WriteReport:
+    """Write ``out/NAME.txt`` for every image; coordinates to a thousandth of a pixel."""
+    for record in manifest.records:
+        write_labels(out / f"{Path(record.image).stem}.txt", record.quads, record.labels, record.difficult)
+    return WriteReport(out, len(manifest.records), sum(len(r.labels) for r in manifest.records))
 
 
 def write_labels(
@@ -258,3 +173,6 @@ def write_labels(
 def _short(value: float, digits: int) -> str:
     text = f"{round(float(value), digits) + 0.0:.{digits}f}"  # + 0.0: no "-0"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+FORMAT = Format("dota", read_folder, write_folder)

@@ -1,0 +1,254 @@
+"""From annotations as they stand in files to records: the checks that are the same for every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
+from lmmrotate.data.images import find_images, image_size
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.records import ImageRecord
+from lmmrotate.errors import ConfigError, DataError
+from lmmrotate.geometry.quads import Quads, as_quads, quad_areas
+
+SMALLEST_AREA = 1e-6
+"""Square pixels; a quad below it is a line or a point."""
+
+LARGEST_COORDINATE = 1e9
+"""Pixels; beyond it a number is damage, and areas lose their meaning."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object as it stands in a file, not yet checked."""
+
+    where: str
+    """File and line, ``P0001.txt:12``, or what else leads there."""
+    name: str
+    quad: Sequence[float]
+    """x1 y1 … x4 y4, pixels."""
+    difficult: int = 0
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One object that cannot be read."""
+
+    where: str
+    reason: str
+    """Short, so that equal reasons can be counted."""
+    details: str
+    """What was found and what is valid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The objects of one image."""
+
+    quads: Quads
+    """(N, 4, 2), pixels."""
+    names: tuple[str, ...]
+    difficult: tuple[int, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+Parser = Callable[[Path, tuple[int, int]], Iterable[Found | Bad]]
+"""From a label file and the (width, height) of its image to what stands in it."""
+
+
+def collect(
+    objects: Iterable[Found | Bad],
+    classes: Collection[str] | None = None,
+    *,
+    left_out: Collection[str] = (),
+    on_bad: OnBad = "error",
+) -> Labels:
+    """Keep the objects that can be used.
+
+    Args:
+        objects: of one image.
+        classes: names that may occur; None accepts all.
+        left_out: names to skip (and count in ``Labels.skipped``) whatever ``on_bad`` says.
+        on_bad: "error" stops at the first object that cannot be used; "skip" leaves such objects out.
+
+    Raises:
+        DataError: naming file and line: an object that could not be read, a coordinate that is not finite
+            or beyond ``LARGEST_COORDINATE``, no class name, an unknown class, a negative difficulty, a quad
+            without area.
+        ConfigError: if ``on_bad`` is neither.
+    """
+    if on_bad not in ("error", "skip"):
+        raise ConfigError(f"on_bad must be 'error' or 'skip', got {on_bad!r}")
+    kept: list[Found] = []
+    skipped: list[Skipped] = []
+    for item in objects:
+        bad = item if isinstance(item, Bad) else _fault(item, classes, left_out)
+        if bad is not None:
+            if on_bad == "error":
+                raise DataError(f"{bad.where}: {bad.details}")
+            skipped.append(Skipped(bad.where, bad.reason))
+        elif isinstance(item, Found):
+            if item.name in left_out:
+                skipped.append(Skipped(item.where, f"left-out class {item.name!r}"))
+            else:
+                kept.append(item)
+    return Labels(
+        as_quads([item.quad for item in kept]),
+        tuple(item.name for item in kept),
+        tuple(item.difficult for item in kept),
+        tuple(skipped),
+    )
+
+
+def _fault(item: Found, classes: Collection[str] | None, left_out: Collection[str]) -> Bad | None:
+    """Why an object cannot be used, if it cannot."""
+    odd = [value for value in item.quad if not (math.isfinite(value) and abs(value) <= LARGEST_COORDINATE)]
+    if odd:
+        details = f"coordinates must be plain, finite numbers up to 1e9, found {odd[0]}"
+        return Bad(item.where, "coordinate not finite", details)
+    if not item.name:
+        return Bad(item.where, "no class name", "the object has no class name")
+    if classes is not None and item.name not in classes and item.name not in left_out:
+        details = f"unknown class {item.name!r}; valid: {', '.join(classes)}"
+        return Bad(item.where, f"unknown class {item.name!r}", details)
+    if item.difficult < 0:
+        details = f"difficulty must be 0 or more, found {item.difficult}"
+        return Bad(item.where, "negative difficulty", details)
+    if quad_areas(as_quads([item.quad]))[0] < SMALLEST_AREA:
+        corners = " ".join(f"{value:g}" for value in item.quad)
+        return Bad(item.where, "zero area", f"{item.name!r} has no area: corners {corners}")
+    return None
+
+
+def read_pairs(
+    image_folder: Path,
+    annotations: Path | None,
+    suffix: str,
+    parse: Parser,
+    *,
+    classes: Sequence[str] | None = None,
+    left_out: Sequence[str] = (),
+    on_bad: OnBad = "error",
+    dataset: str = "",
+    split: str = "",
+) -> tuple[Manifest, ConversionReport]:
+    """Read a folder of images and a folder of label files of the same names (see ``formats.base.Reader``).
+
+    Images are taken in order of their names. An image without a label file is kept without objects, a
+    label file without an image is left out; both are counted.
+
+    Args:
+        image_folder, annotations: the folders.
+        suffix: of label files, lower case, ``.txt``.
+        parse: reads one of them.
+        classes, left_out, on_bad, dataset, split: see ``formats.base.Reader``.
+
+    Raises:
+        DataError: as ``collect`` and ``image_size``; also for a missing folder, a folder without images,
+            and two images that share one label file (``P1.png`` and ``P1.tif``).
+    """
+    images = _images_by_stem(image_folder)
+    label_files = {} if annotations is None else _label_files(annotations, suffix)
+    account = Account(orphans=sorted(label_files[stem].name for stem in label_files.keys() - images))
+    records = []
+    for stem, image in images.items():
+        wh = image_size(image)
+        objects: Iterable[Found | Bad] = ()
+        if stem in label_files:
+            objects = parse(label_files[stem], wh)
+        elif annotations is not None:
+            account.unlabelled.append(image.name)
+        labels = collect(objects, classes, left_out=left_out, on_bad=on_bad)
+        account.skipped.extend(labels.skipped)
+        records.append(ImageRecord(image.name, *wh, labels.quads, labels.names, labels.difficult))
+    return _manifest(records, account, image_folder, classes, dataset, split)
+
+
+def read_listed(
+    image_folder: Path,
+    listed: Mapping[str, Callable[[tuple[int, int]], Iterable[Found | Bad]]],
+    *,
+    classes: Sequence[str] | None = None,
+    left_out: Sequence[str] = (),
+    on_bad: OnBad = "error",
+    dataset: str = "",
+    split: str = "",
+) -> tuple[Manifest, ConversionReport]:
+    """The images that one annotation file lists, in its order; other images of the folder are not read.
+
+    Args:
+        image_folder: what the listed names are relative to.
+        listed: by image name, what gives its objects, called with the image's (width, height). Listed
+            images that are not in the folder are left out and counted.
+        classes, left_out, on_bad, dataset, split: see ``formats.base.Reader``.
+
+    Raises:
+        DataError: as ``collect`` and ``image_size``; also for a missing folder, and if no listed image is
+            there.
+    """
+    if not image_folder.is_dir():
+        raise DataError(f"{image_folder}: no such folder; expected the folder of images")
+    account = Account()
+    records = []
+    for name, objects in listed.items():
+        path = image_folder / name
+        if not path.is_file():
+            account.orphans.append(name)
+            continue
+        wh = image_size(path)
+        labels = collect(objects(wh), classes, left_out=left_out, on_bad=on_bad)
+        account.skipped.extend(labels.skipped)
+        records.append(ImageRecord(name, *wh, labels.quads, labels.names, labels.difficult))
+    if listed and not records:
+        raise DataError(f"{image_folder}: none of the {len(listed)} listed images is here, such as {name!r}")
+    return _manifest(records, account, image_folder, classes, dataset, split)
+
+
+def _manifest(
+    records: Sequence[ImageRecord],
+    account: Account,
+    image_folder: Path,
+    classes: Sequence[str] | None,
+    dataset: str,
+    split: str,
+) -> tuple[Manifest, ConversionReport]:
+    if classes is None:
+        classes = sorted({name for record in records for name in record.labels})
+    manifest = Manifest(dataset, split, tuple(classes), tuple(records), image_folder)
+    return manifest, account.report(records, classes)
+
+
+def read_text(path: Path) -> str:
+    """A text file, UTF-8 with or without byte-order mark.
+
+    Raises:
+        DataError: naming the file, if it is missing or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected the folder of images")
+    by_stem: dict[str, Path] = {}
+    for path in find_images([folder]):
+        if path.stem in by_stem:
+            raise DataError(f"{path}: shares its label file with {by_stem[path.stem].name}; keep one of them")
+        by_stem[path.stem] = path
+    return by_stem
+
+
+def _label_files(folder: Path, suffix: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected the folder of label files")
+    return {
+        path.stem: path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != "."
+    }
