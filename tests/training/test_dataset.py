@@ -48,7 +48,7 @@ def test_too_long_answers_lose_their_last_boxes(limit: int, kept: int) -> None:
             build_answers([manifest], CODEC, tokens, limit, "drop_boxes")
         return
     dataset = build_answers([manifest], CODEC, tokens, limit, "drop_boxes")
-    answer = dataset._items[0][1]
+    answer = dataset._items[0][0][1]
     assert tokens(answer) <= limit
     assert len(CODEC.decode(answer, (64, 64)).labels) == dataset.counts.boxes == kept
     assert dataset.counts.dropped_boxes == 5 - kept
@@ -64,6 +64,18 @@ def test_too_long_answers_can_be_skipped_or_refused() -> None:
     assert (dataset.counts.images, dataset.counts.skipped_images) == (1, 1)
     with pytest.raises(DataError, match=r"a\.png: the answer for 2 boxes takes 20 tokens, more than 12"):
         build_answers([long], CODEC, tokens, 12, "error")
+
+
+def test_balanced_epochs_show_a_small_data_set_as_often(data: Callable[..., Path]) -> None:
+    small, large = read_manifest(data((1, 1), name="small")), read_manifest(data((1,) * 10, name="large"))
+    dataset = build_answers([small, large], CODEC, tokens, 100, "error", mode="balanced concat")
+    seen = []
+    for epoch in (0, 1, 0):
+        dataset.set_epoch(epoch)
+        assert len(dataset) == 12
+        seen.append([dataset._shown[i].tolist() for i in range(12)])
+        assert sum(which == 0 for which, _ in seen[-1]) == 6
+    assert seen[0] == seen[2] != seen[1]
 
 
 def test_versions_without_an_empty_answer_skip_empty_images() -> None:

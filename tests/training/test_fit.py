@@ -23,6 +23,7 @@ from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
 from lmmrotate.training.checkpoints import last_complete_checkpoint
 from lmmrotate.training.config import TrainConfig
+from lmmrotate.training.dataset import AnswerDataset
 from lmmrotate.training.fit import train
 from lmmrotate.training.options import config_to_yaml
 
@@ -65,6 +66,26 @@ def test_training_is_reproducible_and_resumes_to_the_same_weights(config: Config
     left, right = (load_file(folder / "model.safetensors") for folder in (whole.run_folder, run))
     for name, tensor in left.items():
         torch.testing.assert_close(right[name], tensor)
+
+
+def test_every_epoch_is_drawn_anew(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set is told the epoch before the epoch's images are read, whatever made Trainer begin it."""
+    told: list[int] = []
+    read: list[int] = []
+    set_epoch, item = AnswerDataset.set_epoch, AnswerDataset.__getitem__
+
+    def listen(dataset: AnswerDataset, epoch: int) -> None:
+        told.append(epoch)
+        set_epoch(dataset, epoch)
+
+    def watch(dataset: AnswerDataset, index: int) -> tuple[Image.Image, str]:
+        read.append(told[-1])
+        return item(dataset, index)
+
+    monkeypatch.setattr(AnswerDataset, "set_epoch", listen)
+    monkeypatch.setattr(AnswerDataset, "__getitem__", watch)
+    train(config(dataset_mode="balanced concat", per_device_train_batch_size=2))
+    assert read == [0] * 4 + [1] * 4
 
 
 def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:

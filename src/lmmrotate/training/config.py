@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lmmrotate.data.mixing import check_mixing
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.prompts import PUBLISHED_PROMPT
 from lmmrotate.training.options import (
@@ -31,6 +32,14 @@ class TrainConfig:
     output_dir: str = option("", "the run directory to write")
     image_folder: tuple[str, ...] = option(
         (), "image folders, one a manifest (default: beside each manifest)"
+    )
+    dataset_mode: str = option(
+        "concat",
+        "several manifests: concat (every image once an epoch) or balanced concat (the same number from "
+        "each); single for one",
+    )
+    dataset_weights: tuple[float, ...] = option(
+        (), "with balanced concat, shares of the manifests in an epoch (default: equal)"
     )
     model_name_or_path: str = option(
         "tiny",
@@ -80,6 +89,7 @@ class TrainConfig:
                 f"image_folder: {len(self.image_folder)} folders for {len(self.data_path)} manifests; "
                 "give one a manifest, or none"
             )
+        check_mixing(len(self.data_path), self.dataset_mode, self.dataset_weights)
         check_above(self, "per_device_train_batch_size", "gradient_accumulation_steps", "save_steps",
                     "save_total_limit", "logging_steps", "num_train_epochs", "learning_rate")  # fmt: skip
         check_not_negative(self, "weight_decay", "max_grad_norm", "dataloader_num_workers",

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.data.images import image_size, read_image
 from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError, DataError
 
@@ -32,17 +33,38 @@ class AnswerCounts:
 
 
 class AnswerDataset(Dataset[tuple[Image.Image, str]]):
-    """Images and the answers a model should write about them."""
+    """Images and the answers a model should write about them, as an epoch shows them."""
 
-    def __init__(self, items: Sequence[tuple[Path, str]], counts: AnswerCounts) -> None:
-        self._items = list(items)
+    def __init__(
+        self,
+        items: Sequence[Sequence[tuple[Path, str]]],
+        counts: AnswerCounts,
+        *,
+        mode: str = "concat",
+        weights: Sequence[float] = (),
+    ) -> None:
+        """
+        Args:
+            items: image and answer, by data set.
+            counts: what became of the records.
+            mode, weights: how data sets are mixed (``data.mixing.epoch_items``).
+        """
+        self._items = items
+        self._mode, self._weights = mode, weights
         self.counts = counts
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Show what this epoch, counted from 0, holds; its length is always the same."""
+        sizes = [len(items) for items in self._items]
+        self._shown = epoch_items(sizes, self._mode, epoch, self._weights)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._shown)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, str]:
-        path, answer = self._items[index]
+        dataset, place = self._shown[index].tolist()
+        path, answer = self._items[dataset][place]
         return read_image(path), answer
 
 
@@ -82,6 +104,9 @@ def build_answers(
     count_tokens: Callable[[str], int],
     max_tokens: int,
     over_long: str,
+    *,
+    mode: str = "concat",
+    weights: Sequence[float] = (),
 ) -> AnswerDataset:
     """Write every image's answer and make sure that it fits into ``max_tokens``.
 
@@ -89,13 +114,15 @@ def build_answers(
         count_tokens: tokens that an answer takes, start and end included.
         over_long: "drop_boxes" leaves the last boxes of the answer out, "skip" leaves the image out,
             "error" raises.
+        mode, weights: how the manifests are mixed (``data.mixing.epoch_items``).
 
     Raises:
         DataError: if no image is left, or with ``over_long="error"`` naming the image.
     """
-    items: list[tuple[Path, str]] = []
+    datasets: list[list[tuple[Path, str]]] = []
     counts = AnswerCounts()
     for manifest in manifests:
+        items: list[tuple[Path, str]] = []
         for record in manifest.records:
             kept, answer = _fit(record, codec, count_tokens, max_tokens, over_long)
             dropped = len(record.labels) - kept
@@ -111,9 +138,10 @@ def build_answers(
                 shortened_answers=counts.shortened_answers + bool(dropped),
                 longest_answer=max(counts.longest_answer, count_tokens(answer)),
             )
-    if not items:
+        datasets.append(items)
+    if not any(datasets):
         raise DataError("the data holds no image to train on")
-    return AnswerDataset(items, counts)
+    return AnswerDataset(datasets, counts, mode=mode, weights=weights)
 
 
 def _fit(

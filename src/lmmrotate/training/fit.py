@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from lmmrotate.codec.registry import make_codec
@@ -32,7 +39,7 @@ from lmmrotate.training.checkpoints import (
     remove_incomplete_checkpoints,
 )
 from lmmrotate.training.config import INCIDENTAL, TrainConfig
-from lmmrotate.training.dataset import AnswerCounts, build_answers, read_training_manifests
+from lmmrotate.training.dataset import AnswerCounts, AnswerDataset, build_answers, read_training_manifests
 from lmmrotate.training.objective import Objective
 from lmmrotate.training.options import config_to_yaml
 from lmmrotate.training.progress import ProgressBar
@@ -86,7 +93,15 @@ def train(config: TrainConfig) -> TrainResult:
         revision=config.model_revision,
     )
     limit = min(config.language_model_max_length or family.max_answer_tokens, family.max_answer_tokens)
-    dataset = build_answers(manifests, codec, family.answer_tokens, limit, config.over_long)
+    dataset = build_answers(
+        manifests,
+        codec,
+        family.answer_tokens,
+        limit,
+        config.over_long,
+        mode=config.dataset_mode,
+        weights=config.dataset_weights,
+    )
     _report_counts(dataset.counts, limit)
     info = RunInfo(
         codec=codec.to_json(),
@@ -107,7 +122,7 @@ def train(config: TrainConfig) -> TrainResult:
         args=_arguments(config, folder),
         train_dataset=dataset,
         data_collator=_Collator(family, objective),
-        callbacks=[ProgressBar(), *(objective.callbacks if objective else [])],
+        callbacks=[ProgressBar(), _Epochs(dataset), *(objective.callbacks if objective else [])],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -131,6 +146,18 @@ def train(config: TrainConfig) -> TrainResult:
         answers=dataset.counts,
         resumed_from=resume.name if resume else None,
     )
+
+
+class _Epochs(TrainerCallback):  # type: ignore[misc]
+    """Tells the data set which epoch begins, before its images are read."""
+
+    def __init__(self, dataset: AnswerDataset) -> None:
+        self._dataset = dataset
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._dataset.set_epoch(int(state.epoch or 0))
 
 
 def _run(trainer: Trainer, resume: Path | None) -> Any:
