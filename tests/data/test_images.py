@@ -315,9 +315,9 @@ def bomb(width: int, height: int) -> bytes:
 def test_decompression_bombs_are_refused_unread(size: tuple[int, int], tmp_path: Path) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     (tmp_path / "a.png").write_bytes(bomb(*size))
-    for function in (read_image, image_size):
-        with pytest.raises(DataError, match=r"a\.png: more than 1,000,000,000 pixels"):
-            function(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: more than 1,000,000,000 pixels"):
+        read_image(tmp_path / "a.png")
+    assert image_size(tmp_path / "a.png") == size
     assert limit == Image.MAX_IMAGE_PIXELS
 
 

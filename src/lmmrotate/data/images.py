@@ -92,12 +92,12 @@ def read_image(path: Path) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """``(width, height)`` in pixels of the upright image; only the file's header is read.
+    """``(width, height)`` in pixels of the upright image, however large; only the file's header is read.
 
     Raises:
-        DataError: as ``read_image``, for what the header tells.
+        DataError: as ``read_image``, for what the header tells but the number of pixels.
     """
-    with _opened(path) as image:
+    with _opened(path, limit=None) as image:
         width, height = image.size
         return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
@@ -151,20 +151,21 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, limit: int | None = MAX_PIXELS) -> Iterator[Image.Image]:
     """The file opened by Pillow, its header read; every complaint becomes a DataError."""
     try:
         if not path.is_file():
             raise DataError(f"{path}: {'a folder, not an image' if path.is_dir() else 'no such file'}")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file (0 bytes), expected an image")
-        with _pillow_limit():
+        with _pillow_limit(limit):
             image = Image.open(path, formats=FORMATS)
             # Kept by the image. Not image.getexif(): for PNG that decodes the whole picture.
             Image.Image.getexif(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(
-            f"{path}: more than {MAX_PIXELS:,} pixels, the limit for one image; cut it into parts first"
+            f"{path}: more than {MAX_PIXELS:,} pixels, the limit for one image; cut it into parts first "
+            "(lmmrotate tile reads TIFF window by window)"
         ) from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image that can be read; known kinds: {', '.join(FORMATS)}") from None
@@ -175,13 +176,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _pillow_limit() -> Iterator[None]:
+def _pillow_limit(most: int | None = MAX_PIXELS) -> Iterator[None]:
     # Pillow's pixel limit and Python's warning filters are global: changed by one thread at a time, and
     # not for longer than needed. Warnings about odd metadata are no business of the caller's.
     with _PILLOW_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
         try:
             yield
         finally:
@@ -236,6 +237,11 @@ def _array_to_rgb(array: npt.NDArray[Any]) -> Image.Image:
 
 def _stretch(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Numbers of any type to 0…255 by percentiles; what is not finite becomes 0."""
+    return stretched(samples, *stretch_limits(samples))
+
+
+def stretch_limits(samples: npt.NDArray[Any]) -> tuple[float, float]:
+    """The values that become 0 and 255 when samples of any number type and shape are stretched."""
     known = samples[np.isfinite(samples)]
     known = known[:: 1 + len(known) // _SAMPLES].astype(np.float64)
     low, high = np.percentile(known, _PERCENTILES) if len(known) else (0.0, 0.0)
@@ -243,6 +249,11 @@ def _stretch(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         low, high = known.min(), known.max()
     if low == high:  # nothing to stretch
         low, high = 0.0, float(np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1.0)
+    return float(low), float(high)
+
+
+def stretched(samples: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Samples as bytes, ``low`` as 0 and ``high`` as 255; what is not finite becomes 0."""
 
     def scale(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         scaled = (values.astype(np.float64) - low) * (255 / (high - low))

@@ -28,9 +28,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lmmrotate.data.images import read_image
+from lmmrotate.data.images import image_size
 from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.rasters import WINDOWED_FROM, open_windows
 from lmmrotate.data.records import ImageRecord, SceneRef
 from lmmrotate.data.workers import core_count, worker_pool
 from lmmrotate.errors import ConfigError, DataError
@@ -42,6 +43,9 @@ TilingProtocol = Literal["default", "lmmrotate"]
 
 CUT = 2
 """Difficulty of an object that the tile's edge cuts."""
+
+_TILES_A_JOB = 128
+_PAIRS = 4_000_000  # objects times windows that are compared at once
 
 _log = logging.getLogger(__name__)
 
@@ -185,6 +189,18 @@ def sliding_windows(image_wh: tuple[int, int], settings: TilingSettings) -> Wind
     return np.asarray(windows[keep])
 
 
+def window_of(tile: ImageRecord) -> tuple[int, int, int, int]:
+    """The window that a tile was cut from: x0, y0, x1, y1 in pixels of its scene.
+
+    Raises:
+        DataError: if the record is no tile.
+    """
+    if tile.scene is None:
+        raise DataError(f"{tile.image}: is no tile of a scene")
+    x, y = tile.scene.x, tile.scene.y
+    return x, y, x + tile.width, y + tile.height
+
+
 def _starts(length: int, size: int, gap: int) -> list[int]:
     if length <= size:
         return [0]
@@ -197,10 +213,11 @@ def _tile_records(
     scene: ImageRecord, windows: Windows, settings: TilingSettings
 ) -> tuple[list[ImageRecord], npt.NDArray[np.int64]]:
     """The tiles of a scene with their objects, and how many tiles took each object, (N,)."""
-    taken, cut = _choose(scene, windows, settings)
     name = _scene_name(scene)
     tiles = []
-    for (x0, y0, x1, y1), takes, cuts in zip(windows.tolist(), taken.T, cut.T, strict=True):
+    uses = np.zeros(len(scene.labels), dtype=np.int64)
+    for (x0, y0, x1, y1), takes, cuts in _choices(scene, windows, settings):
+        uses += takes
         width, height = x1 - x0, y1 - y0
         if settings.padding is None:
             width, height = min(width, scene.width - x0), min(height, scene.height - y0)
@@ -216,7 +233,18 @@ def _tile_records(
                 scene=SceneRef(name, x0, y0),
             )
         )
-    return tiles, taken.sum(axis=1)
+    return tiles, uses
+
+
+def _choices(
+    scene: ImageRecord, windows: Windows, settings: TilingSettings
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Of every window: itself, which objects it takes, and which it cuts, both (N,)."""
+    step = max(1, _PAIRS // max(1, len(scene.labels)))
+    for start in range(0, len(windows), step):
+        some = windows[start : start + step]
+        taken, cut = _choose(scene, some, settings)
+        yield from zip(some.tolist(), taken.T, cut.T, strict=True)
 
 
 def _choose(
@@ -261,26 +289,36 @@ class _Scene:
         """The same scene with the tiles that are missing or older than the scene."""
         made = self.path.stat().st_mtime_ns if self.path.exists() else 0
         todo = [i for i, p in enumerate(self.tiles) if not p.exists() or p.stat().st_mtime_ns < made]
-        return replace(self, windows=self.windows[todo], tiles=tuple(self.tiles[i] for i in todo))
+        return self._with(todo)
+
+    def parts(self) -> list[_Scene]:
+        """The scene as jobs: a large one, which is read window by window, in strips from top to bottom."""
+        if self.wh[0] * self.wh[1] <= WINDOWED_FROM:
+            return [self] if self.tiles else []
+        x, y = self.windows[:, 0], self.windows[:, 1]
+        rows = np.lexsort((x, y)).tolist()
+        return [self._with(rows[i : i + _TILES_A_JOB]) for i in range(0, len(rows), _TILES_A_JOB)]
+
+    def _with(self, which: list[int]) -> _Scene:
+        return replace(self, windows=self.windows[which], tiles=tuple(self.tiles[i] for i in which))
 
 
 def _cut(
     scenes: Sequence[_Scene], padding: tuple[int, int, int] | None, workers: int, progress: bool
 ) -> None:
-    todo = [scene for scene in (scene.unfinished() for scene in scenes) if scene.tiles]
+    total = sum(len(scene.tiles) for scene in scenes)
+    jobs = [part for scene in scenes for part in scene.unfinished().parts()]
     columns = (
         TextColumn("tiling"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("scenes, {task.fields[tiles]} tiles"),
+        TextColumn("tiles"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task("", total=len(scenes), completed=len(scenes) - len(todo), tiles=0)
-        written = 0
-        for count in _results(_cut_scene, [(scene, padding) for scene in todo], workers):
-            written += count
-            bar.update(task, advance=1, tiles=written)
+        task = bar.add_task("", total=total, completed=total - sum(len(job.tiles) for job in jobs))
+        for count in _results(_cut_scene, [(job, padding) for job in jobs], workers):
+            bar.advance(task, count)
 
 
 def _results(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
@@ -295,23 +333,23 @@ def _results(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], work
 
 def _cut_scene(scene: _Scene, padding: tuple[int, int, int] | None) -> int:
     """Write the scene's tiles; their number."""
-    image = read_image(scene.path)
-    if image.size != scene.wh:
+    found = image_size(scene.path)
+    if found != scene.wh:
         raise DataError(
-            f"{scene.path}: the image is {image.width} x {image.height}, "
+            f"{scene.path}: the image is {found[0]} x {found[1]}, "
             f"the manifest says {scene.wh[0]} x {scene.wh[1]}"
         )
-    pixels = np.asarray(image)
-    for (x0, y0, x1, y1), path in zip(scene.windows.tolist(), scene.tiles, strict=True):
-        tile = pixels[y0:y1, x0:x1]
-        if padding is not None and tile.shape[:2] != (y1 - y0, x1 - x0):
-            padded = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-            padded[:] = padding
-            padded[: tile.shape[0], : tile.shape[1]] = tile
-            tile = padded
-        _, png = cv2.imencode(".png", np.ascontiguousarray(tile[..., ::-1]))  # OpenCV writes BGR
-        with replacing(path) as file:
-            file.write(png.tobytes())
+    with open_windows(scene.path) as window:
+        for (x0, y0, x1, y1), path in zip(scene.windows.tolist(), scene.tiles, strict=True):
+            tile = window(x0, y0, min(x1, scene.wh[0]), min(y1, scene.wh[1]))
+            if padding is not None and tile.shape[:2] != (y1 - y0, x1 - x0):
+                padded = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+                padded[:] = padding
+                padded[: tile.shape[0], : tile.shape[1]] = tile
+                tile = padded
+            _, png = cv2.imencode(".png", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
+            with replacing(path) as file:
+                file.write(png.tobytes())
     return len(scene.tiles)
 
 
