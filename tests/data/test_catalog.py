@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmmrotate.data.catalog import SPECS, dataset_spec, is_known
+from lmmrotate.data.catalog import SPECS, dataset_spec, is_known, published_splits
 from lmmrotate.errors import ConfigError
 
 PUBLISHED = {"dota": "dota_v1", "dior": "dior_r", "fair1m": "fair1m", "srsdd": "srsdd", "rsar": "rsar"}
@@ -55,3 +55,19 @@ def test_unknown_names_list_the_known_ones(name: str) -> None:
     assert not is_known(name)
     with pytest.raises(ConfigError, match=r"known: dota_v1, dota_v1\.5, .*hrsc2016"):
         dataset_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("dota", ("trainval", "test")),
+        ("DOTA-train", ("train", "val")),
+        ("dior", ("trainval", "test")),
+        ("fair1m_1.0", ("train", "test")),
+        ("fair1m_2.0_train", ("train", "val")),
+        ("srsdd", ("train", "test")),
+    ],
+)
+def test_published_splits(name: str, splits: tuple[str, str]) -> None:
+    assert published_splits(name) == splits
+    assert set(splits) <= set(dataset_spec(name).splits)

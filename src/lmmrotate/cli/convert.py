@@ -1,4 +1,4 @@
-"""``lmmrotate convert``: annotation files to a manifest."""
+"""``lmmrotate convert``: annotations from one format to another."""
 
 from __future__ import annotations
 
@@ -12,13 +12,27 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = verbs.add_parser(
         "convert",
         allow_abbrev=False,
-        help="annotation files to a manifest",
-        description="Read images and DOTA-style labels (x1 y1 … x4 y4 class difficult) and write a manifest. "
-        "A data set of your own needs no code: class names are collected unless given.",
+        help="annotations from any format to any other, most often to a manifest",
+        description="Read images and their annotations and write them in another format. A data set of your own "
+        "needs no code: class names are collected unless given. What was read, what was left out and why is "
+        "counted.",
     )
     parser.add_argument("--image_folder", type=Path, required=True)
-    parser.add_argument("--annotations", type=Path, help="folder of label files (default: images only)")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="manifest.jsonl to write")
+    parser.add_argument(
+        "--annotations", type=Path, help="folder of label files, or the file (default: images only)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="manifest.jsonl, or what --to asks for"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FORMAT",
+        help="format of what is read (default: the known data set's, else dota); an unknown name lists all",
+    )
+    parser.add_argument(
+        "--to", default="manifest", metavar="FORMAT", help="format to write (default: %(default)s)"
+    )
     parser.add_argument(
         "--dataset", default="custom", help="a known data set, which gives the class list, or any name"
     )
@@ -45,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         dataset=args.dataset,
         split=args.split,
+        annotation_format=args.source,
+        to=args.to,
         classes=args.classes,
         on_bad=args.on_bad,
     )

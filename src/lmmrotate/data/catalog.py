@@ -23,6 +23,8 @@ class DatasetSpec:
     splits: tuple[str, ...]
     annotation_format: str
     """A format name of ``lmmrotate.data.formats``."""
+    train_split: str = "trainval"
+    """What the published system trains on; it evaluates on "test" (see ``published_splits``)."""
     hidden_test_labels: bool = False
     """The test splits are scored by a server: they can be predicted and submitted, not evaluated."""
     left_out: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ SPECS: dict[str, DatasetSpec] = {
             classes=tuple(name for name in _FAIR1M_37 if name not in _FAIR1M_OTHER),
             splits=_TRAINVAL_TEST,
             annotation_format="fair1m",
+            train_split="train",
             hidden_test_labels=True,
             left_out=_FAIR1M_OTHER,
             aliases=("fair1m_1.0", "fair1m_2.0", "fair1m_2.0_train", "fair1m_34"),
@@ -161,6 +164,7 @@ SPECS: dict[str, DatasetSpec] = {
             classes=_FAIR1M_37,
             splits=_TRAINVAL_TEST,
             annotation_format="fair1m",
+            train_split="train",
             hidden_test_labels=True,
         ),
         DatasetSpec(
@@ -168,6 +172,7 @@ SPECS: dict[str, DatasetSpec] = {
             classes=("Cell-Container", "Container", "Dredger", "Fishing", "LawEnforce", "ore-oil"),
             splits=("train", "test"),
             annotation_format="dota",
+            train_split="train",
             aliases=("srsdd_v1.0",),
         ),
         DatasetSpec(
@@ -208,3 +213,16 @@ def dataset_spec(name: str) -> DatasetSpec:
     if not is_known(name):
         raise ConfigError(f"unknown data set {name!r}; known: {', '.join(SPECS)}")
     return _BY_KEY[_key(name)]
+
+
+def published_splits(name: str) -> tuple[str, str]:
+    """The splits that the published system trains on and evaluates on, under this name of a data set.
+
+    Names that end in "train" (``dota_train``, ``fair1m_2.0_train``) train on "train" and evaluate on "val",
+    whose labels are public; the others evaluate on "test". FAIR1M 1.0 and 2.0 share "train".
+
+    Raises:
+        ConfigError: as ``dataset_spec``.
+    """
+    spec = dataset_spec(name)
+    return ("train", "val") if _key(name).endswith("_train") else (spec.train_split, "test")

@@ -1,33 +1,40 @@
-"""From a data set as it is published to one manifest.jsonl."""
+"""From one annotation format to another: most often from a data set as it is published to a manifest."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmmrotate.data.catalog import dataset_spec, is_known
+from lmmrotate.data.formats import FORMATS
 from lmmrotate.data.formats import annotation_format as format_named
-from lmmrotate.data.formats.base import ConversionReport, OnBad
+from lmmrotate.data.formats.base import ConversionReport, Format, OnBad, WriteReport
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
-    """A manifest that was written, and the account of what went into it."""
+    """Annotations that were written, and the account of what went into them."""
 
     manifest: Manifest
+    """What was read, and is written."""
     report: ConversionReport
-    path: Path
+    written: WriteReport
     classes_from: str
     """Where the class list comes from: "given", "catalog" or "files"."""
 
+    @property
+    def path(self) -> Path:
+        """The file or folder that was written."""
+        return self.written.path
+
     def summary(self) -> str:
         """What was done, in a few lines of plain text."""
-        lines = [self.report.summary(), f"class list: {self.classes_from}", f"wrote {self.path}"]
-        if self.manifest.image_folder != self.path.parent:
+        lines = [self.report.summary(), f"class list: {self.classes_from}", self.written.summary()]
+        if self.path.suffix == ".jsonl" and self.manifest.image_folder != self.path.parent:
             lines.append(f"image paths are relative to {self.manifest.image_folder}: name it when reading")
         return "\n".join(lines)
 
@@ -40,26 +47,30 @@ def convert(
     dataset: str = "custom",
     split: str = "all",
     annotation_format: str | None = None,
+    to: str = "manifest",
     classes: Sequence[str] | None = None,
     on_bad: OnBad = "error",
+    formats: Mapping[str, Format] = FORMATS,
 ) -> Conversion:
-    """Read a data set in one of the formats of ``lmmrotate.data.formats`` and write its manifest.
+    """Read a data set in one of the formats of ``lmmrotate.data.formats`` and write it in another.
 
-    Image paths are written relative to the manifest's folder where the images lie below it, so that the
-    manifest can be read without further options; otherwise relative to ``image_folder``.
+    Image paths in a manifest are written relative to its folder where the images lie below it, so that it
+    can be read without further options; otherwise, and in other formats, relative to ``image_folder``.
 
     Args:
         image_folder: the images.
         annotations: folder or file, as the format has it; None for images without labels.
-        out: the manifest to write (``….jsonl``), atomically.
+        out: the file or folder to write, as the format has it; every file atomically.
         dataset: a name or alias of the catalog, which then gives class list and format, or any other name.
         split: name of the split, for the record.
-        annotation_format: default: the catalog's for this data set, else "dota".
+        annotation_format: of what is read; default: the catalog's for this data set, else "dota".
+        to: format of what is written.
         classes: default: the catalog's, else the names found in the annotation files, sorted.
         on_bad: "error" stops at the first annotation that cannot be used; "skip" leaves it out and counts.
+        formats: by name, the formats to choose from.
 
     Raises:
-        ConfigError: for a format without a reader, a wrong ``on_bad``, or no class list at all.
+        ConfigError: for an unknown format, a wrong ``on_bad``, or no class list at all.
         DataError: naming file and line, for what cannot be read or written.
     """
     spec = dataset_spec(dataset) if is_known(dataset) else None
@@ -68,7 +79,10 @@ def convert(
         classes = spec.classes
     elif classes is not None and (not classes or "" in classes or len(set(classes)) != len(classes)):
         raise ConfigError(f"classes must be distinct, non-empty names, got {list(classes)!r}")
-    source_format = format_named(annotation_format or (spec.annotation_format if spec else "dota"))
+    source_format, wanted = (
+        format_named(name, formats)
+        for name in (annotation_format or (spec.annotation_format if spec else "dota"), to)
+    )
     manifest, report = source_format.read(
         image_folder,
         annotations,
@@ -80,9 +94,9 @@ def convert(
     )
     if not manifest.classes:
         raise ConfigError(f"{image_folder}: no objects to take class names from; give classes or a data set")
-    manifest = _relative_to(manifest, out.parent)
-    manifest.write(out)
-    return Conversion(manifest, report, out, source)
+    if to == "manifest":
+        manifest = _relative_to(manifest, out.parent)
+    return Conversion(manifest, report, wanted.write(manifest, out), source)
 
 
 def _relative_to(manifest: Manifest, folder: Path) -> Manifest:

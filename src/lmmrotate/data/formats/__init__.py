@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from lmmrotate.data.formats import dota
+from collections.abc import Mapping
+
+from lmmrotate.data.formats import dota, own
 from lmmrotate.data.formats.base import Format
 from lmmrotate.errors import ConfigError
 
-FORMATS: dict[str, Format] = {found.name: found for found in (dota.FORMAT,)}
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (own, dota)}
+"""By name. ``answer_files.answer_formats`` adds those that need a codec."""
 
 
-def annotation_format(name: str) -> Format:
+def annotation_format(name: str, formats: Mapping[str, Format] = FORMATS) -> Format:
     """Look a format up.
 
     Raises:
         ConfigError: if there is none of this name; the message lists the formats.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"unknown annotation format {name!r}; known: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    if name not in formats:
+        raise ConfigError(f"unknown annotation format {name!r}; known: {', '.join(formats)}")
+    return formats[name]

@@ -1,0 +1,47 @@
+"""This project's own ``manifest.jsonl`` (see ``lmmrotate.data.manifest``) as one format among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmmrotate.data.formats.base import ConversionReport, Format, WriteReport
+from lmmrotate.data.formats.objects import Found, read_listed
+from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.records import ImageRecord
+from lmmrotate.errors import ConfigError
+
+
+def read(
+    image_folder: Path,
+    annotations: Path | None,
+    *,
+    classes: Sequence[str] | None = None,
+    **options: Any,
+) -> tuple[Manifest, ConversionReport]:
+    """Read a manifest file (see ``formats.base.Reader``); without ``classes`` it keeps its class list."""
+    if annotations is None:
+        raise ConfigError("a manifest is read from a file: give it as annotations")
+    manifest = read_manifest(annotations, image_folder)
+    listed = {
+        record.image: partial(_found, record, f"{annotations}: {record.image}") for record in manifest.records
+    }
+    return read_listed(image_folder, listed, classes=classes or manifest.classes, **options)
+
+
+def _found(record: ImageRecord, where: str, wh: tuple[int, int]) -> list[Found]:
+    return [
+        Found(where, label, quad.reshape(8).tolist(), difficult)
+        for label, quad, difficult in zip(record.labels, record.quads, record.difficult, strict=True)
+    ]
+
+
+def write(manifest: Manifest, out: Path) -> WriteReport:
+    """Write the manifest; image paths stay relative to its image folder."""
+    manifest.write(out)
+    return WriteReport(out, len(manifest.records), sum(len(record.labels) for record in manifest.records))
+
+
+FORMAT = Format("manifest", read, write, one_file=True)
