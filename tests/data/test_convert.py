@@ -85,7 +85,7 @@ def test_an_error_leaves_the_old_manifest(folder: Path) -> None:
 
 def test_options_that_make_no_sense(folder: Path) -> None:
     arguments = (folder / "images", folder / "labels", folder / "m.jsonl")
-    with pytest.raises(ConfigError, match="unknown annotation format 'yolo'; known: manifest, dota"):
+    with pytest.raises(ConfigError, match="unknown annotation format 'yolo'; known: manifest, dota, "):
         convert(*arguments, annotation_format="yolo")
     for classes in ([], ["a", "a"], [""]):
         with pytest.raises(ConfigError, match="classes must be distinct, non-empty names"):

@@ -13,9 +13,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "convert",
         allow_abbrev=False,
         help="annotations from any format to any other, most often to a manifest",
-        description="Read images and their annotations and write them in another format. A data set of your own "
-        "needs no code: class names are collected unless given. What was read, what was left out and why is "
-        "counted.",
+        description="Read images and their annotations and write them in another format. A data set of "
+        "your own needs no code: class names are collected unless given. What was read, what was left out "
+        "and why is counted.",
     )
     parser.add_argument("--image_folder", type=Path, required=True)
     parser.add_argument(
