@@ -102,14 +102,19 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _parse(line, f"{path}:{number}")
+                    yield number, parse_line(line, f"{path}:{number}")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 
-def _parse(line: str, where: str) -> dict[str, Any]:
+def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
+    """The JSON object that a line holds.
+
+    Raises:
+        DataError: if it holds anything else.
+    """
     try:
         row = json.loads(line, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

@@ -118,7 +118,7 @@ def read_manifest(path: Path, image_folder: Path | None = None) -> Manifest:
     records: list[ImageRecord] = []
     first_line: dict[str, int] = {}
     for number, row in rows:
-        record = _record(row, classes, f"{path}:{number}")
+        record = parse_record(row, classes, f"{path}:{number}")
         if record.image in first_line:
             raise DataError(
                 f"{path}:{number}: image {record.image!r} stands already on line {first_line[record.image]}"
@@ -134,7 +134,12 @@ def read_manifest(path: Path, image_folder: Path | None = None) -> Manifest:
     )
 
 
-def _record(row: dict[str, Any], classes: tuple[str, ...], where: str) -> ImageRecord:
+def parse_record(row: dict[str, Any], classes: tuple[str, ...], where: str) -> ImageRecord:
+    """One image of a manifest from its line.
+
+    Raises:
+        DataError: naming ``where``, for what does not follow the schema.
+    """
     width, height = get_size(row, where)
     objects = get(row, "objects", list, where)
     quads = get_quads(objects, where)
