@@ -35,7 +35,8 @@ def main() -> None:
         path = Path(folder) / "manifest.jsonl"
         write(path, options.images, options.objects)
         table = Table(
-            title=f"{options.images:,} images of {options.objects} objects, {path.stat().st_size / 1e9:.1f} GB"
+            title=f"{options.images:,} images, {options.objects} objects each, "
+            f"{path.stat().st_size / 1e9:.1f} GB"
         )
         for heading in ("step", "images", "s", "largest memory"):
             table.add_column(heading, justify="left" if heading == "step" else "right")

@@ -20,6 +20,8 @@ SMALLEST_AREA = 1e-6
 LARGEST_COORDINATE = 1e9
 """Pixels; beyond it a number is damage, and areas lose their meaning."""
 
+_LONGEST_NAME = 255  # characters; a longer one makes the operating system complain
+
 
 @dataclass(frozen=True)
 class Found:
@@ -195,7 +197,7 @@ def read_listed(
     records = []
     for name, objects in listed.items():
         path = image_folder / name
-        if not path.is_file():
+        if len(path.name) > _LONGEST_NAME or not path.is_file():
             account.orphans.append(name)
             continue
         wh = image_size(path)
