@@ -243,7 +243,22 @@ def test_bad_folders(folder: Path) -> None:
     (folder / "images" / "P2.jpg").unlink()
     write(folder / "images" / "P2.PNG", b"x")
     with pytest.raises(DataError, match=r"P2\.PNG: not an image"):
-        read_folder(folder / "images", folder / "labels", on_bad="skip")
+        read_folder(folder / "images", None, classes=("ship",))
+
+
+def test_unreadable_images_are_left_out_and_counted(folder: Path) -> None:
+    write(folder / "images" / "P2.PNG", b"x")
+    manifest, report = read_folder(folder / "images", folder / "labels", on_bad="skip")
+    assert [r.image for r in manifest.records] == ["P1.png", "P3.tif"]
+    assert len(report.unreadable) == 1
+    assert "1 images left out, unreadable: " in report.summary()
+    assert "P2.PNG: not an image" in report.summary()
+
+
+def test_every_object_knows_its_line(folder: Path) -> None:
+    _, report = read_folder(folder / "images", folder / "labels", on_bad="skip")
+    path = folder / "labels" / "P1.txt"
+    assert report.places == ((f"{path}:1", f"{path}:2"), (), ())
 
 
 @pytest.mark.real

@@ -12,7 +12,7 @@ from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 
 OnBad = Literal["error", "skip"]
-"""What to do with an annotation that cannot be used: stop at the first, or leave it out and count it."""
+"""What to do with an annotation or image that cannot be used: stop at the first, or leave out and count."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ class ConversionReport:
     """Images without a label file, kept without objects."""
     orphans: tuple[str, ...] = ()
     """Label files without an image, left out."""
+    unreadable: tuple[str, ...] = ()
+    """Images that cannot be read, left out: path and fault."""
     skipped: tuple[Skipped, ...] = ()
     """Annotations left out."""
+    places: tuple[tuple[str, ...], ...] = ()
+    """For every image, where each of its objects stands: file and line."""
 
     @property
     def object_count(self) -> int:
@@ -62,6 +66,8 @@ class ConversionReport:
             lines.append(f"{len(self.unlabelled)} images without a label file: {_some(self.unlabelled)}")
         if self.orphans:
             lines.append(f"{len(self.orphans)} label files without an image, left out: {_some(self.orphans)}")
+        if self.unreadable:
+            lines.append(f"{len(self.unreadable)} images left out, unreadable: {_some(self.unreadable)}")
         for reason, count in self.skipped_reasons().items():
             places = [entry.where for entry in self.skipped if entry.reason == reason]
             lines.append(f"{count} objects left out, {reason}: {_some(places)}")
@@ -79,7 +85,9 @@ class Account:
 
     unlabelled: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    places: list[tuple[str, ...]] = field(default_factory=list)
 
     def report(self, records: Sequence[ImageRecord], classes: Sequence[str]) -> ConversionReport:
         counts = Counter(label for record in records for label in record.labels)
@@ -90,7 +98,9 @@ class Account:
             empty_images=sum(not record.labels for record in records),
             unlabelled=tuple(self.unlabelled),
             orphans=tuple(self.orphans),
+            unreadable=tuple(self.unreadable),
             skipped=tuple(self.skipped),
+            places=tuple(self.places),
         )
 
 
@@ -160,7 +170,7 @@ class Reader(Protocol):
             annotations: a folder or a file, as the format has it; None for images without labels.
             classes: the class list; None collects the names that occur, sorted.
             left_out: names that are skipped and counted instead of being unknown.
-            on_bad: what to do with an annotation that cannot be used.
+            on_bad: what to do with an annotation or image that cannot be used.
             dataset: name to write into the manifest.
             split: as well.
 

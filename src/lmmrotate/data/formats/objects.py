@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
@@ -54,11 +55,16 @@ class Labels:
     """(N, 4, 2), pixels."""
     names: tuple[str, ...]
     difficult: tuple[int, ...]
+    places: tuple[str, ...] = ()
+    """Where each stands: file and line."""
     skipped: tuple[Skipped, ...] = ()
 
 
 Parser = Callable[[Path, tuple[int, int]], Iterable[Found | Bad]]
 """From a label file and the (width, height) of its image to what stands in it."""
+
+ObjectsOf = Callable[[tuple[int, int]], Iterable[Found | Bad]]
+"""From the (width, height) of an image to what stands in the annotations about it."""
 
 
 def collect(
@@ -101,6 +107,7 @@ def collect(
         as_quads([item.quad for item in kept]),
         tuple(item.name for item in kept),
         tuple(item.difficult for item in kept),
+        tuple(item.where for item in kept),
         tuple(skipped),
     )
 
@@ -157,21 +164,19 @@ def read_pairs(
     account = Account(orphans=sorted(label_files[stem].name for stem in label_files.keys() - images))
     records = []
     for stem, image in images.items():
-        wh = image_size(image)
-        objects: Iterable[Found | Bad] = ()
+        objects: ObjectsOf | None = None
         if stem in label_files:
-            objects = parse(label_files[stem], wh)
+            objects = partial(parse, label_files[stem])
         elif annotations is not None:
             account.unlabelled.append(image.name)
-        labels = collect(objects, classes, left_out=left_out, on_bad=on_bad)
-        account.skipped.extend(labels.skipped)
-        records.append(ImageRecord(image.name, *wh, labels.quads, labels.names, labels.difficult))
+        record = _record(image, image.name, objects, account, classes, left_out, on_bad)
+        records += [record] if record else []
     return _manifest(records, account, image_folder, classes, dataset, split)
 
 
 def read_listed(
     image_folder: Path,
-    listed: Mapping[str, Callable[[tuple[int, int]], Iterable[Found | Bad]]],
+    listed: Mapping[str, ObjectsOf],
     *,
     classes: Sequence[str] | None = None,
     left_out: Sequence[str] = (),
@@ -200,13 +205,34 @@ def read_listed(
         if len(path.name) > _LONGEST_NAME or not path.is_file():
             account.orphans.append(name)
             continue
-        wh = image_size(path)
-        labels = collect(objects(wh), classes, left_out=left_out, on_bad=on_bad)
-        account.skipped.extend(labels.skipped)
-        records.append(ImageRecord(name, *wh, labels.quads, labels.names, labels.difficult))
+        record = _record(path, name, objects, account, classes, left_out, on_bad)
+        records += [record] if record else []
     if listed and not records:
         raise DataError(f"{image_folder}: none of the {len(listed)} listed images is here, such as {name!r}")
     return _manifest(records, account, image_folder, classes, dataset, split)
+
+
+def _record(
+    path: Path,
+    name: str,
+    objects: ObjectsOf | None,
+    account: Account,
+    classes: Collection[str] | None,
+    left_out: Collection[str],
+    on_bad: OnBad,
+) -> ImageRecord | None:
+    """One image; None if it cannot be read and ``on_bad`` is "skip"."""
+    try:
+        wh = image_size(path)
+    except DataError as error:
+        if on_bad == "error":
+            raise
+        account.unreadable.append(str(error))
+        return None
+    labels = collect(objects(wh) if objects else (), classes, left_out=left_out, on_bad=on_bad)
+    account.skipped.extend(labels.skipped)
+    account.places.append(labels.places)
+    return ImageRecord(name, *wh, labels.quads, labels.names, labels.difficult)
 
 
 def _manifest(
