@@ -13,7 +13,10 @@ from lmmrotate.data.images import find_images, image_size
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.geometry.quads import Quads, as_quads, quad_areas
+from lmmrotate.geometry.quads import Quads, as_quads, min_area_quads, quad_areas
+
+LEFT_OUT = "left-out class"
+"""How the reason begins for which objects of such classes are skipped."""
 
 SMALLEST_AREA = 1e-6
 """Square pixels; a quad below it is a line or a point."""
@@ -100,7 +103,7 @@ def collect(
             skipped.append(Skipped(bad.where, bad.reason))
         elif isinstance(item, Found):
             if item.name in left_out:
-                skipped.append(Skipped(item.where, f"left-out class {item.name!r}"))
+                skipped.append(Skipped(item.where, f"{LEFT_OUT} {item.name!r}"))
             else:
                 kept.append(item)
     return Labels(
@@ -126,8 +129,12 @@ def _fault(item: Found, classes: Collection[str] | None, left_out: Collection[st
     if item.difficult < 0:
         details = f"difficulty must be 0 or more, found {item.difficult}"
         return Bad(item.where, "negative difficulty", details)
-    if quad_areas(as_quads([item.quad]))[0] < SMALLEST_AREA:
+    quad = as_quads([item.quad])
+    if quad_areas(quad)[0] < SMALLEST_AREA:
         corners = " ".join(f"{value:g}" for value in item.quad)
+        if quad_areas(min_area_quads(quad))[0] >= SMALLEST_AREA:  # two lobes of equal size
+            details = f"{item.name!r} has its corners in an order in which its sides cross: {corners}"
+            return Bad(item.where, "self-crossing quad", details)
         return Bad(item.where, "zero area", f"{item.name!r} has no area: corners {corners}")
     return None
 

@@ -1,0 +1,1 @@
+"""Finds what is wrong with a data set before it is trained on."""
