@@ -42,6 +42,7 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == [
         "quickstart",
         "synth",
+        "check",
         "convert",
         "tile",
         "train",

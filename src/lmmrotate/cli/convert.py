@@ -51,13 +51,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from lmmrotate.codec.loc_tokens import LocTokenCodec
+    from lmmrotate.cli.formats import all_formats
     from lmmrotate.data.convert import convert
-    from lmmrotate.data.formats import FORMATS
-    from lmmrotate.data.formats.answer_files import answer_formats
-    from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
-    answers = answer_formats(LocTokenCodec, PUBLISHED_PROMPT)
     conversion = convert(
         args.image_folder,
         args.annotations,
@@ -68,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         to=args.to,
         classes=args.classes,
         on_bad=args.on_bad,
-        formats={**FORMATS, **{found.name: found for found in answers}},
+        formats=all_formats(),
     )
     show(conversion.summary())
     return 0

@@ -1,0 +1,117 @@
+"""``lmmrotate check``: what is wrong with a data set."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmmrotate.cli.common import add_verbosity, positive_int, show, show_json
+from lmmrotate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lmmrotate.data.doctor.checkup import Source
+    from lmmrotate.data.records import ImageRecord
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "check",
+        allow_abbrev=False,
+        help="find what is wrong with a data set, by file and line",
+        description="Read images and annotations in any format, count what is there and report faults: "
+        "class names, quads, units, missing or damaged images, pictures that training and test data share. "
+        "The exit status is 1 if there is an error among the findings, with --strict also for warnings.",
+    )
+    parser.add_argument("--image_folder", type=Path, help="default: the manifest's folder")
+    parser.add_argument("--annotations", type=Path, help="folder of label files, or the file")
+    parser.add_argument(
+        "--from", dest="source", metavar="FORMAT", help="default: the known data set's, manifest, or dota"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MANIFEST",
+        help="splits to share no image with",
+    )
+    parser.add_argument("--dataset", default="custom", help="a known data set gives the class list")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="class list (default: the data set's)")
+    parser.add_argument(
+        "--language_model_max_length",
+        type=positive_int,
+        default=1024,
+        metavar="TOKENS",
+        help="the longest answer that the model can write (default: %(default)s)",
+    )
+    parser.add_argument("--no_pixels", action="store_true", help="do not decode the images: faster")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    parser.add_argument("--json", action="store_true", help="print findings as JSON")
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from lmmrotate.data.catalog import dataset_spec, is_known
+    from lmmrotate.data.doctor.checkup import examine
+    from lmmrotate.data.doctor.statistics import statistics
+    from lmmrotate.report.checkup import findings_text, statistics_table
+
+    spec = dataset_spec(args.dataset) if is_known(args.dataset) else None
+    classes = args.classes or (spec.classes if spec else None)
+    left_out = spec.left_out if spec and not args.classes else ()
+    sources = _sources(args, spec.annotation_format if spec else "dota")
+    limit = args.language_model_max_length
+    checkup = examine(
+        sources, classes=classes, left_out=left_out, dataset=args.dataset, pixels=not args.no_pixels
+    )
+    if args.json:
+        show_json({"errors": checkup.errors, "findings": [asdict(finding) for finding in checkup.findings]})
+    else:
+        console = Console()
+        for source, manifest in zip(sources, checkup.manifests, strict=True):
+            title = str(source.annotations or source.image_folder)
+            found = statistics(manifest, _answer_tokens(manifest.classes))
+            console.print(statistics_table(found, title, limit))
+        if checkup.findings:
+            console.print(findings_text(checkup.findings), soft_wrap=True)
+        else:
+            show("nothing found")
+    return int(checkup.errors > 0 or (args.strict and bool(checkup.findings)))
+
+
+def _sources(args: argparse.Namespace, usual: str) -> list[Source]:
+    from lmmrotate.cli.formats import all_formats
+    from lmmrotate.data.doctor.checkup import Source
+    from lmmrotate.data.formats import annotation_format
+
+    formats = all_formats()
+    is_manifest = args.annotations is not None and args.annotations.suffix == ".jsonl"
+    chosen = annotation_format(args.source or ("manifest" if is_manifest else usual), formats)
+    if args.image_folder is None and not (is_manifest and args.annotations):
+        raise ConfigError("--image_folder must be given, but for a manifest")
+    folder = args.image_folder or args.annotations.parent
+    others = [Source(path.parent, path, formats["manifest"]) for path in args.against]
+    return [Source(folder, args.annotations, chosen), *others]
+
+
+def _answer_tokens(classes: Sequence[str]) -> Callable[[ImageRecord], int] | None:
+    """About how many tokens an image's published answer takes: one for every four letters of names."""
+    from lmmrotate.codec.loc_tokens import LocTokenCodec
+
+    if not classes:
+        return None
+    codec = LocTokenCodec(tuple(classes))
+
+    def count(record: ImageRecord) -> int:
+        answer = codec.encode(record.quads, record.labels, record.wh)
+        marks = answer.count("<")
+        letters = len(answer) - sum(len(mark.split(">")[0]) + 2 for mark in answer.split("<")[1:])
+        return 2 + marks + -(-letters // 4)
+
+    return count

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lmmrotate.cli.main import main
+from lmmrotate.data.convert import convert
+
+LINE = "10 10 30 10 30 20 10 20 {} 0\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    Image.effect_noise((64, 48), 50).convert("RGB").save(tmp_path / "images/P1.png")
+    (tmp_path / "labels/P1.txt").write_text(LINE.format("ship"))
+    return tmp_path
+
+
+def check(folder: Path, *options: str) -> int:
+    return main(
+        ["check", "--image_folder", f"{folder}/images", "--annotations", f"{folder}/labels", *options]
+    )
+
+
+def test_clean_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(folder) == 0
+    out = capsys.readouterr().out
+    assert "nothing found" in out
+    assert "ship 1" in out
+    assert "20 / 20 / 20 / 20 px" in out
+    assert "11 / 11 / 11 / 11; 0 of 1 longer than 1024" in out, "start, end, eight numbers, one name"
+
+
+def test_findings_set_the_exit_status(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels/P1.txt").write_text(LINE.format("ship") + LINE.format("barge"))
+    assert check(folder, "--dataset", "dota") == 1
+    out = capsys.readouterr().out
+    assert "error: unknown class (1)" in out
+    assert f"{folder}/labels/P1.txt:2: unknown class 'barge'; valid: plane" in out
+    assert check(folder, "--dataset", "dota", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["errors"] == len(found["findings"]) == 2  # and two classes for one object
+    assert {finding["where"] for finding in found["findings"]} == {f"{folder}/labels/P1.txt:2"}
+
+
+def test_warnings_count_when_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels/P1.txt").unlink()
+    assert check(folder) == 0
+    assert "warning: image without labels (1)" in capsys.readouterr().out
+    assert check(folder, "--strict") == 1
+
+
+def test_a_manifest_against_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(folder / "images", folder / "labels", folder / "train.jsonl")
+    assert main(["check", "--annotations", str(folder / "train.jsonl")]) == 0
+    convert(folder / "images", folder / "labels", folder / "test.jsonl", split="test")
+    capsys.readouterr()
+    command = ["check", "--annotations", str(folder / "train.jsonl"), "--against", str(folder / "test.jsonl")]
+    assert main(command) == 1
+    assert "train/test leakage" in capsys.readouterr().out
+    assert main([*command, "--no_pixels"]) == 0
+
+
+def test_wrong_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--annotations", str(folder / "labels")]) == 2
+    assert check(folder, "--from", "pascal") == 2
+    assert "unknown annotation format 'pascal'; known: manifest, dota" in capsys.readouterr().err
