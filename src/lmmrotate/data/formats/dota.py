@@ -27,6 +27,7 @@ from lmmrotate.data.formats.objects import (
     Found,
     Labels,
     collect,
+    label_files,
     read_pairs,
     read_text,
 )
@@ -131,8 +132,8 @@ def read_folder(
 
 def write_folder(manifest: Manifest, out: Path) -> WriteReport:
     """Write ``out/NAME.txt`` for every image; coordinates to a thousandth of a pixel."""
-    for record in manifest.records:
-        write_labels(out / f"{Path(record.image).stem}.txt", record.quads, record.labels, record.difficult)
+    for record, path in label_files(manifest, out, ".txt"):
+        write_labels(path, record.quads, record.labels, record.difficult)
     return WriteReport(out, len(manifest.records), sum(len(r.labels) for r in manifest.records))
 
 

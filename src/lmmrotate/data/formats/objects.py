@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
 from lmmrotate.data.images import find_images, image_size
@@ -254,6 +254,23 @@ def _manifest(
         classes = sorted({name for record in records for name in record.labels})
     manifest = Manifest(dataset, split, tuple(classes), tuple(records), image_folder)
     return manifest, account.report(records, classes)
+
+
+def label_files(manifest: Manifest, out: Path, suffix: str) -> Iterator[tuple[ImageRecord, Path]]:
+    """Every image and the label file to write for it, ``out/NAME.suffix``.
+
+    Raises:
+        DataError: if two images would share one.
+    """
+    first: dict[str, str] = {}
+    for record in manifest.records:
+        stem = PurePosixPath(record.image).stem
+        other = first.setdefault(stem, record.image)
+        if other != record.image:
+            raise DataError(
+                f"{other} and {record.image} would share the label file {stem}{suffix}; rename one"
+            )
+        yield record, out / f"{stem}{suffix}"
 
 
 def read_text(path: Path) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 
 from lmmrotate.data.formats.base import ConversionReport, Format, WriteReport
-from lmmrotate.data.formats.objects import SMALLEST_AREA, Bad, Found, read_pairs, read_text
+from lmmrotate.data.formats.objects import SMALLEST_AREA, Bad, Found, label_files, read_pairs, read_text
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
@@ -162,9 +162,9 @@ def write_folder(manifest: Manifest, out: Path) -> WriteReport:
     """
     lost: Counter[str] = Counter()
     objects = 0
-    for record in manifest.records:
+    for record, path in label_files(manifest, out / "labels", ".txt"):
         lines = _lines(record, manifest.classes, lost)
-        write_text_atomic(out / "labels" / f"{Path(record.image).stem}.txt", lines)
+        write_text_atomic(path, lines)
         objects += len(lines)
     content = {
         "path": str(out.absolute()),
