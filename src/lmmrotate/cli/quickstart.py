@@ -29,10 +29,10 @@ TRAIN_TILES = 300
 HELD_OUT_TILES = 100
 STEPS = 480
 
-SCRATCH_CLASSES = ("small-vehicle", "large-vehicle", "ship", "storage-tank", "swimming-pool")
-SCRATCH_GSD_M = (0.15, 0.3)
+SCRATCH_CLASSES = ("large-vehicle", "ship", "storage-tank", "swimming-pool", "tennis-court")
+SCRATCH_GSD_M = (0.18, 0.32)
 SCRATCH_TILE_PX = 128
-SCRATCH_STEPS = (700, 700, 900)
+SCRATCH_STEPS = (550, 425, 875)
 """Updates of the three stages."""
 
 
@@ -116,6 +116,9 @@ def _from_scratch(folder: Path) -> Path:
             densities=("sparse",),
             density_shares=(1.0,),
             image_square_length=SCRATCH_TILE_PX,
+            scene_views=4,
+            response_format="rbox",  # five tokens a box: learned much sooner than four corners
+            ema_decay=0.99,
             vision_steps=vision_steps,
             language_steps=language_steps,
             joint_steps=joint_steps,

@@ -43,8 +43,8 @@ class PretrainConfig:
     language_steps: int = option(5500, "updates of the language stage")
     joint_steps: int = option(8000, "updates of the joint stage")
     vision_learning_rate: float = option(3e-3, "peak learning rate of the vision stage")
-    language_learning_rate: float = option(1.5e-3, "peak learning rate of the language stage")
-    joint_learning_rate: float = option(1.2e-3, "peak learning rate of the joint stage")
+    language_learning_rate: float = option(4e-3, "peak learning rate of the language stage")
+    joint_learning_rate: float = option(2e-3, "peak learning rate of the joint stage")
     language_smoothing: tuple[float, ...] = option(
         (30.0, 2.5), "bins; location smoothing of the language stage, from its beginning to 80 %"
     )
