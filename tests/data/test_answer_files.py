@@ -47,7 +47,8 @@ def write(images: Path, rows: Any) -> Path:
 
 
 def test_the_names_of_the_formats() -> None:
-    assert [(kind.name, kind.one_file) for kind in (SFT, LLAVA)] == [("lmmrotate_sft", True), ("llava", True)]
+    assert [kind.name for kind in (SFT, LLAVA)] == ["lmmrotate_sft", "llava"]
+    assert {kind.layout for kind in (SFT, LLAVA)} == {"file"}
 
 
 @pytest.mark.parametrize("kind", [SFT, LLAVA])
@@ -105,7 +106,7 @@ def test_text_without_boxes_is_no_answer(images: Path) -> None:
 
 def test_class_names_are_not_guessed(images: Path) -> None:
     path = write(images, [row(SFT, "P1.png", f"ships{BOX}")])
-    with pytest.raises(DataError, match=r"\[0\]: 'ships' is no class of the list, only like one"):
+    with pytest.raises(ConfigError, match=r"\[0\]: 'ships' is no class of the list, only like one"):
         SFT.read(images, path, classes=CLASSES, on_bad="skip")
 
 

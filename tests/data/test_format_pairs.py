@@ -43,9 +43,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def passed_through(name: str, manifest: Manifest, folder: Path) -> Manifest:
-    place = folder / (f"{name}.json" if FORMATS[name].one_file else name)
+    layout = FORMATS[name].layout
+    place = folder / (f"{name}.json" if layout == "file" else name)
     FORMATS[name].write(manifest, place)
-    labels = place / "labels" if name == "yolo_obb" else place
+    labels = place / "labels" if layout == "dataset" else place
     read, report = FORMATS[name].read(manifest.image_folder, labels, classes=manifest.classes)
     assert not report.skipped
     assert not report.orphans

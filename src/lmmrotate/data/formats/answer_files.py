@@ -79,7 +79,7 @@ def answer_formats(make_codec: CodecMaker, prompt: str) -> tuple[Format, ...]:
         "llava": (_llava_answer, partial(_llava_row, prompt)),
     }
     return tuple(
-        Format(name, partial(_read, make_codec, get_answer), partial(_write, make_codec, make_row), True)
+        Format(name, partial(_read, make_codec, get_answer), partial(_write, make_codec, make_row), "file")
         for name, (get_answer, make_row) in kinds.items()
     )
 
@@ -97,9 +97,10 @@ def _read(
     """Read the images of one file (see ``formats.base.Reader``, ``formats.objects.read_listed``).
 
     Raises:
-        ConfigError: without ``classes``: what is spoken "small vehicle" may be spelled in several ways.
-        DataError: as ``read_listed``; also, whatever ``on_bad`` says, for a row without image or answer and
-            for a class name that is only like one of the list, as the list is then probably another's.
+        ConfigError: without ``classes``: what is spoken "small vehicle" may be spelled in several ways. Also,
+            whatever ``on_bad`` says, for a class name that is only like one of the list, as the list is then
+            probably another's.
+        DataError: as ``read_listed``; also, whatever ``on_bad`` says, for a row without image or answer.
     """
     listed: dict[str, Callable[[tuple[int, int]], Iterable[Found | Bad]]] = {}
     if annotations is None:
@@ -125,7 +126,7 @@ def _objects(codec: AnswerCodec, where: str, text: str, wh: tuple[int, int]) -> 
     for problem in answer.problems:
         piece = problem.text if len(problem.text) <= _LONGEST else problem.text[:_LONGEST] + "…"
         if problem.kind == _GUESSED:
-            raise DataError(f"{where}: {piece!r} is no class of the list, only like one")
+            raise ConfigError(f"{where}: {piece!r} is no class of the list, only like one")
         reason = problem.kind.replace("_", " ")
         yield Bad(where, reason, f"the answer cannot be read, {reason}: {piece!r}")
     for quad, label in zip(answer.quads, answer.labels, strict=True):

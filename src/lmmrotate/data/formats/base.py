@@ -41,7 +41,7 @@ class ConversionReport:
     orphans: tuple[str, ...] = ()
     """Label files without an image, left out."""
     unreadable: tuple[str, ...] = ()
-    """Images that cannot be read, left out: path and fault."""
+    """Images left out because they, or their label files, cannot be read: path and fault."""
     skipped: tuple[Skipped, ...] = ()
     """Annotations left out."""
     places: tuple[tuple[str, ...], ...] = ()
@@ -138,6 +138,11 @@ class Writer(Protocol):
         ...
 
 
+Layout = Literal["folder", "file", "dataset"]
+"""What is read and written: a folder with one file an image, one file for all, or, written only, a folder
+that holds such a folder ``labels`` and what else belongs to a data set."""
+
+
 @dataclass(frozen=True)
 class Format:
     """One way of keeping annotations on disk."""
@@ -145,8 +150,7 @@ class Format:
     name: str
     read: Reader
     write: Writer
-    one_file: bool = False
-    """All annotations are in one file, instead of a folder with one file an image."""
+    layout: Layout = "folder"
 
 
 class Reader(Protocol):

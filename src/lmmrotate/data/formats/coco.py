@@ -30,7 +30,7 @@ from typing import Any
 from lmmrotate.data.formats.base import ConversionReport, Format, OnBad, WriteReport
 from lmmrotate.data.formats.coco_shapes import read_corners, written_shapes
 from lmmrotate.data.formats.json_files import as_object, image_under, read_json
-from lmmrotate.data.formats.objects import Bad, Found, collect, read_listed
+from lmmrotate.data.formats.objects import Bad, Found, about, collect, read_listed
 from lmmrotate.data.images import find_images
 from lmmrotate.data.jsonl import dump_line, get, write_text_atomic
 from lmmrotate.data.manifest import Manifest
@@ -49,12 +49,7 @@ class _Image:
     objects: list[Found | Bad] = field(default_factory=list)
 
     def of_size(self, wh: tuple[int, int]) -> Iterable[Found | Bad]:
-        """The objects, unless the file speaks of an image of another size than the one that is there."""
-        if not all(self.stated_wh) or self.stated_wh == wh:
-            return self.objects
-        stated, found = (f"{size[0]} x {size[1]}" for size in (self.stated_wh, wh))
-        details = f"the file is about {self.name} of {stated} pixels, the image has {found}"
-        return [Bad(item.where, "image of another size", details) for item in self.objects]
+        return about(self.name, self.stated_wh, wh, self.objects)
 
 
 def read_file(
@@ -180,4 +175,4 @@ def write_file(manifest: Manifest, out: Path) -> WriteReport:
     return WriteReport(out, len(images), len(annotations))
 
 
-FORMAT = Format("coco", read_file, write_file, one_file=True)
+FORMAT = Format("coco", read_file, write_file, layout="file")

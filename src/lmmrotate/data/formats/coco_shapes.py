@@ -10,10 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lmmrotate.data.formats.objects import LARGEST_COORDINATE, Bad
+from lmmrotate.data.formats.objects import LARGEST_COORDINATE, Bad, FieldError
+from lmmrotate.data.formats.rbox_fields import corners_of_rbox
 from lmmrotate.data.jsonl import quad_numbers
 from lmmrotate.geometry.quads import Floats, Quads, as_quads, quad_areas, start_at_top
-from lmmrotate.geometry.rboxes import quads_to_rboxes, rboxes_to_quads
+from lmmrotate.geometry.rboxes import quads_to_rboxes
 
 
 def read_corners(where: str, row: dict[str, Any]) -> list[float] | Bad:
@@ -38,11 +39,14 @@ def read_corners(where: str, row: dict[str, Any]) -> list[float] | Bad:
             f"'bbox' [x, y, w, h], plain numbers up to 1e9; found {sorted(row)}"
         )
         return Bad(where, "no shape", details)
-    if box[2] <= 0 or box[3] <= 0:
-        return Bad(where, "zero area", f"width and height must be above 0, found {box[2]:g} x {box[3]:g}")
     if rbox is not None:
-        return [float(value) for value in rboxes_to_quads([box]).reshape(8)]
+        try:
+            return corners_of_rbox(*box)
+        except FieldError as error:
+            return Bad(where, error.reason, error.details)
     x, y, w, h = box
+    if w <= 0 or h <= 0:
+        return Bad(where, "zero area", f"width and height must be above 0, found {w:g} x {h:g}")
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
 

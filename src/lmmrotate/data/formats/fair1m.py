@@ -16,8 +16,9 @@ import math
 from collections.abc import Iterator
 
 from lmmrotate.data.formats.base import Format
+from lmmrotate.data.formats.objects import FieldError
 from lmmrotate.data.formats.xml_objects import xml_reader, xml_writer
-from lmmrotate.data.formats.xml_tree import Element, FieldError, tag
+from lmmrotate.data.formats.xml_tree import Element, tag
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 

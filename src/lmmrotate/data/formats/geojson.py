@@ -219,4 +219,4 @@ def _require_rasterio() -> None:
         raise ConfigError("geojson needs rasterio: pip install 'lmmrotate[geo]'") from None
 
 
-FORMAT = Format("geojson", read_file, write_file, one_file=True)
+FORMAT = Format("geojson", read_file, write_file, layout="file")

@@ -18,14 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmmrotate.data.formats.base import Format, WriteReport
-from lmmrotate.data.formats.xml_objects import (
-    SHAPE_LOST,
-    corners_of_rbox,
-    no_rectangles,
-    rboxes_of,
-    xml_reader,
-    xml_writer,
-)
+from lmmrotate.data.formats.rbox_fields import SHAPE_LOST, corners_of_rbox, no_rectangles, rboxes_of
+from lmmrotate.data.formats.xml_objects import xml_reader, xml_writer
 from lmmrotate.data.formats.xml_tree import Element, flag_of, number_of, tag
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord

@@ -50,6 +50,13 @@ class Bad:
     """What was found and what is valid."""
 
 
+class FieldError(Exception):
+    """Why an object cannot be used: the short reason and the details of a ``Bad``."""
+
+    def __init__(self, reason: str, details: str) -> None:
+        self.reason, self.details = reason, details
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """The objects of one image."""
@@ -61,6 +68,27 @@ class Labels:
     places: tuple[str, ...] = ()
     """Where each stands: file and line."""
     skipped: tuple[Skipped, ...] = ()
+
+
+def about(
+    image: str, stated_wh: tuple[object, object], wh: tuple[int, int], objects: Iterable[Found | Bad]
+) -> Iterator[Found | Bad]:
+    """The objects of an image, unless the annotations speak of an image of another size.
+
+    Args:
+        image: its name.
+        stated_wh: (width, height) as the annotations say; None or 0 where they do not.
+        wh: of the image.
+        objects: as they stand in the annotations.
+    """
+    agree = not all(stated_wh) or stated_wh == wh
+    for item in objects:
+        if agree:
+            yield item
+        else:
+            stated, found = (f"{size[0]} x {size[1]}" for size in (stated_wh, wh))
+            details = f"the annotations are about {image} of {stated} pixels, the image has {found}"
+            yield Bad(item.where, "image of another size", details)
 
 
 Parser = Callable[[Path, tuple[int, int]], Iterable[Found | Bad]]
@@ -228,15 +256,15 @@ def _record(
     left_out: Collection[str],
     on_bad: OnBad,
 ) -> ImageRecord | None:
-    """One image; None if it cannot be read and ``on_bad`` is "skip"."""
+    """One image; None if it, or its label file, cannot be read and ``on_bad`` is "skip"."""
     try:
         wh = image_size(path)
+        labels = collect(objects(wh) if objects else (), classes, left_out=left_out, on_bad=on_bad)
     except DataError as error:
         if on_bad == "error":
             raise
         account.unreadable.append(str(error))
         return None
-    labels = collect(objects(wh) if objects else (), classes, left_out=left_out, on_bad=on_bad)
     account.skipped.extend(labels.skipped)
     account.places.append(labels.places)
     return ImageRecord(name, *wh, labels.quads, labels.names, labels.difficult)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmmrotate.data.formats.base import ConversionReport, Format, WriteReport
-from lmmrotate.data.formats.objects import Found, read_listed
+from lmmrotate.data.formats.objects import Bad, Found, about, read_listed
 from lmmrotate.data.manifest import Manifest, read_manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError
@@ -31,11 +31,10 @@ def read(
     return read_listed(image_folder, listed, classes=classes or manifest.classes, **options)
 
 
-def _found(record: ImageRecord, where: str, wh: tuple[int, int]) -> list[Found]:
-    return [
-        Found(where, label, quad.reshape(8).tolist(), difficult)
-        for label, quad, difficult in zip(record.labels, record.quads, record.difficult, strict=True)
-    ]
+def _found(record: ImageRecord, where: str, wh: tuple[int, int]) -> Iterator[Found | Bad]:
+    rows = zip(record.labels, record.quads, record.difficult, strict=True)
+    found = (Found(where, label, quad.reshape(8).tolist(), difficult) for label, quad, difficult in rows)
+    return about(record.image, record.wh, wh, found)
 
 
 def write(manifest: Manifest, out: Path) -> WriteReport:
@@ -44,4 +43,4 @@ def write(manifest: Manifest, out: Path) -> WriteReport:
     return WriteReport(out, len(manifest.records), sum(len(record.labels) for record in manifest.records))
 
 
-FORMAT = Format("manifest", read, write, one_file=True)
+FORMAT = Format("manifest", read, write, layout="file")

@@ -18,15 +18,10 @@ from collections.abc import Iterator
 
 from lmmrotate.data.formats.base import Format
 from lmmrotate.data.formats.dior import voc_head
-from lmmrotate.data.formats.xml_objects import (
-    SHAPE_LOST,
-    corners_of_rbox,
-    no_rectangles,
-    rboxes_of,
-    xml_reader,
-    xml_writer,
-)
-from lmmrotate.data.formats.xml_tree import Element, FieldError, flag_of, number_of, tag
+from lmmrotate.data.formats.objects import FieldError
+from lmmrotate.data.formats.rbox_fields import SHAPE_LOST, corners_of_rbox, no_rectangles, rboxes_of
+from lmmrotate.data.formats.xml_objects import xml_reader, xml_writer
+from lmmrotate.data.formats.xml_tree import Element, flag_of, number_of, tag
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 

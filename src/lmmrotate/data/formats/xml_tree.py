@@ -10,6 +10,7 @@ from typing import NoReturn
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
+from lmmrotate.data.formats.objects import FieldError
 from lmmrotate.errors import DataError
 
 _DEEPEST = 50  # elements in each other; annotation files have about five
@@ -43,13 +44,6 @@ class Element:
         """Text of the element at ``path``; empty if there is none."""
         found = self.first(*path)
         return found.text.strip() if found else ""
-
-
-class FieldError(Exception):
-    """Why an element cannot be used: the short reason and the details."""
-
-    def __init__(self, reason: str, details: str) -> None:
-        self.reason, self.details = reason, details
 
 
 def number_of(element: Element, *path: str) -> float:

@@ -196,4 +196,4 @@ def _short(share: float) -> str:
     return f"{share:.{_DIGITS}f}".rstrip("0").rstrip(".")
 
 
-FORMAT = Format("yolo_obb", read_folder, write_folder)
+FORMAT = Format("yolo_obb", read_folder, write_folder, layout="dataset")
