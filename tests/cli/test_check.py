@@ -68,3 +68,19 @@ def test_wrong_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--annotations", str(folder / "labels")]) == 2
     assert check(folder, "--from", "pascal") == 2
     assert "unknown annotation format 'pascal'; known: manifest, dota" in capsys.readouterr().err
+
+
+def test_a_corrected_copy_and_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels/P1.txt").write_text(
+        LINE.format("shp") + LINE.replace("0 20 10 20", "0 40 10 40").format("ship")
+    )
+    command = ["--classes", "ship", "--fix", str(folder / "fixed"), "--report", str(folder / "check.html")]
+    assert check(folder, *command) == 1
+    out = capsys.readouterr().out
+    assert "corrected: misspelled class (1)" in out
+    assert f"{folder}/check.html" in out
+    assert "misspelled class" in (folder / "check.html").read_text()
+    assert check(folder / "fixed", "--classes", "ship") == 0
+    assert check(folder, *command) == 1, "the same copy once more"
+    assert check(folder, "--classes", "ship", "--fix", str(folder)) == 2
+    assert "is not empty" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from lmmrotate.errors import ConfigError
 
 if TYPE_CHECKING:
     from lmmrotate.data.doctor.checkup import Source
+    from lmmrotate.data.manifest import Manifest
     from lmmrotate.data.records import ImageRecord
 
 
@@ -47,6 +48,16 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="TOKENS",
         help="the longest answer that the model can write (default: %(default)s)",
     )
+    parser.add_argument(
+        "--fix",
+        type=Path,
+        metavar="FOLDER",
+        help="write a corrected copy of images and annotations to a new folder (the --against splits only "
+        "say which images to leave out); the original stays as it is",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write an HTML page: findings, histograms, contact sheet"
+    )
     parser.add_argument("--no_pixels", action="store_true", help="do not decode the images: faster")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
     parser.add_argument("--json", action="store_true", help="print findings as JSON")
@@ -59,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
 
     from lmmrotate.data.catalog import dataset_spec, is_known
     from lmmrotate.data.doctor.checkup import examine
+    from lmmrotate.data.doctor.fixing import write_fixed
     from lmmrotate.data.doctor.statistics import statistics
     from lmmrotate.report.checkup import findings_text, statistics_table
+    from lmmrotate.report.checkup_page import write_checkup_page
 
     spec = dataset_spec(args.dataset) if is_known(args.dataset) else None
     classes = args.classes or (spec.classes if spec else None)
@@ -68,20 +81,36 @@ def run(args: argparse.Namespace) -> int:
     sources = _sources(args, spec.annotation_format if spec else "dota")
     limit = args.language_model_max_length
     checkup = examine(
-        sources, classes=classes, left_out=left_out, dataset=args.dataset, pixels=not args.no_pixels
+        sources,
+        classes=classes,
+        left_out=left_out,
+        dataset=args.dataset,
+        pixels=not args.no_pixels,
+        answer_tokens=_answer_tokens,
+        max_tokens=limit,
+        progress=True,
     )
+    fixed = None
+    if args.fix:
+        fixed = write_fixed(checkup.parts[0], args.fix, classes=classes, progress=True)
+    if args.report:
+        write_checkup_page(args.report, checkup, max_tokens=limit, answer_tokens=_answer_tokens)
     if args.json:
-        show_json({"errors": checkup.errors, "findings": [asdict(finding) for finding in checkup.findings]})
+        findings = [asdict(finding) for finding in checkup.findings]
+        show_json({"errors": checkup.errors, "findings": findings})
     else:
         console = Console()
-        for source, manifest in zip(sources, checkup.manifests, strict=True):
-            title = str(source.annotations or source.image_folder)
-            found = statistics(manifest, _answer_tokens(manifest.classes))
-            console.print(statistics_table(found, title, limit))
+        for part in checkup.parts:
+            counter = _answer_tokens(part.manifest) if part.manifest.classes else None
+            console.print(statistics_table(statistics(part.manifest, counter), part.source.name, limit))
         if checkup.findings:
             console.print(findings_text(checkup.findings), soft_wrap=True)
         else:
             show("nothing found")
+        if fixed:
+            show(fixed.summary())
+        if args.report:
+            show(f"{args.report}")
     return int(checkup.errors > 0 or (args.strict and bool(checkup.findings)))
 
 
@@ -100,13 +129,11 @@ def _sources(args: argparse.Namespace, usual: str) -> list[Source]:
     return [Source(folder, args.annotations, chosen), *others]
 
 
-def _answer_tokens(classes: Sequence[str]) -> Callable[[ImageRecord], int] | None:
+def _answer_tokens(manifest: Manifest) -> Callable[[ImageRecord], int]:
     """About how many tokens an image's published answer takes: one for every four letters of names."""
     from lmmrotate.codec.loc_tokens import LocTokenCodec
 
-    if not classes:
-        return None
-    codec = LocTokenCodec(tuple(classes))
+    codec = LocTokenCodec(manifest.classes)
 
     def count(record: ImageRecord) -> int:
         answer = codec.encode(record.quads, record.labels, record.wh)

@@ -95,11 +95,11 @@ def convert(
     if not manifest.classes:
         raise ConfigError(f"{image_folder}: no objects to take class names from; give classes or a data set")
     if to == "manifest":
-        manifest = _relative_to(manifest, out.parent)
+        manifest = relative_to(manifest, out.parent)
     return Conversion(manifest, report, wanted.write(manifest, out), source)
 
 
-def _relative_to(manifest: Manifest, folder: Path) -> Manifest:
+def relative_to(manifest: Manifest, folder: Path) -> Manifest:
     """The manifest with image paths relative to ``folder``, if its images lie in or below that."""
     # abspath, not resolve: a folder of links to images elsewhere is still a folder of images here
     images, base = Path(os.path.abspath(manifest.image_folder)), Path(os.path.abspath(folder))

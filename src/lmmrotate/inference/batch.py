@@ -9,19 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from PIL import Image
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from lmmrotate.data.images import read_image
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.predictions import Predictions, PredictionsHeader, prediction_line, read_predictions
+from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.inference.predictor import Predictor
@@ -77,7 +69,7 @@ def predict_to_file(
             done = _read_part(part, header)
             resumed = len(done)
             todo = [(name, path) for name, path in images if name not in done]
-            with part.open("a", encoding="utf-8") as file, _progress() as progress:
+            with part.open("a", encoding="utf-8") as file, progress_bar("images") as progress:
                 task = progress.add_task("predicting", total=len(images), completed=resumed)
                 for start in range(0, len(todo), batch_size):
                     chunk = todo[start : start + batch_size]
@@ -132,16 +124,3 @@ def _read_part(part: Path, header: PredictionsHeader) -> dict[str, Prediction]:
             f"{part}: was begun by another model or with other settings; remove it or choose another output"
         )
     return {prediction.image: prediction for prediction in read_predictions(part).images}
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

@@ -36,7 +36,7 @@ def statistics_table(found: Statistics, title: str, max_tokens: int) -> Table:
         share = f"{cut} of {found.images} longer than {max_tokens}"
         rows.append(("answer tokens", f"{range_text(found.answer_tokens)}; {share}"))
     for name, value in rows:
-        table.add_row(name, printable(value))
+        table.add_row(name, printable(value, 4000))
     table.caption = "least / median / 95th percentile / largest"
     return table
 
@@ -48,7 +48,7 @@ def findings_text(findings: Sequence[Finding]) -> Text:
         style = "bold red" if same[0].severity == "error" else "bold yellow"
         text.append(f"{same[0].severity}: {kind} ({len(same)})\n", style)
         for finding in same[:_PLACES]:
-            text.append(f"  {printable(finding.where)}: {printable(finding.text)}\n")
+            text.append(f"  {printable(finding.where)}: {printable(finding.text, 600)}\n")
         if len(same) > _PLACES:
             text.append(f"  and {len(same) - _PLACES} more\n")
     text.rstrip()

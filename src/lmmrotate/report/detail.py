@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from lmmrotate.geometry.quads import Quads
 
@@ -11,6 +12,7 @@ Window = tuple[int, int, int, int]  # x, y, right, bottom; pixels
 
 _LEAST_SIDE = 5.0  # pixels that the short side of a typical small object should have in the picture
 _MOST_TRIED = 300
+MOST_ENLARGED = 4
 
 
 def short_side(quads: Quads) -> float:
@@ -46,3 +48,13 @@ def detail_window(wh: tuple[int, int], quads: Quads, spots: npt.NDArray[np.float
         [np.clip(middle - size / 2, 0, wh - size), np.clip(middle + size / 2, size, wh)]
     ).round()
     return int(x), int(y), int(right), int(bottom)
+
+
+def detail_panel(image: Image.Image, window: Window, side: int) -> tuple[Image.Image, float]:
+    """That part of the picture on at most ``side`` pixels, and by how much it grew."""
+    wh = np.array(window[2:]) - window[:2]
+    longest = int(wh.max())
+    zoom = min(MOST_ENLARGED, side // longest) if longest <= side else side / longest
+    width, height = (max(1, round(length * zoom)) for length in wh.tolist())
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # convert would copy a whole scene
+    return rgb.resize((width, height), Image.Resampling.BICUBIC, box=window, reducing_gap=3.0), zoom

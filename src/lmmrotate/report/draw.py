@@ -22,7 +22,7 @@ from lmmrotate.report.captions import (
     shortened,
     write,
 )
-from lmmrotate.report.detail import detail_window
+from lmmrotate.report.detail import MOST_ENLARGED, detail_panel, detail_window
 from lmmrotate.report.palette import RGB, class_colours
 from lmmrotate.report.strokes import line_width, outlines
 from lmmrotate.report.text import count, printable
@@ -39,7 +39,6 @@ IGNORED: RGB = (185, 190, 200)
 
 _UNKNOWN: RGB = (255, 255, 255)
 _SMALL_SIDE = 512
-_MOST_ENLARGED = 4
 _PANEL_LINE = 2  # pixels
 
 
@@ -74,7 +73,7 @@ def draw_boxes(
         enlarge: whole factor; default: 1 to 4, so that small tiles can be seen.
     """
     if enlarge is None:
-        enlarge = int(np.clip(_SMALL_SIDE // max(image.size), 1, _MOST_ENLARGED))
+        enlarge = int(np.clip(_SMALL_SIDE // max(image.size), 1, MOST_ENLARGED))
     canvas = image.convert("RGB")
     if enlarge > 1:
         canvas = canvas.resize((canvas.width * enlarge, canvas.height * enlarge), Image.Resampling.BICUBIC)
@@ -134,7 +133,7 @@ def draw_comparison(
     scale = np.array(image.size) / np.array(record.wh)
     truth, boxes = as_quads(record.quads * scale), as_quads(prediction.quads * scale)
     window = _window(image.size, truth, boxes, match, panel_side) if detail else (0, 0, *image.size)
-    panel, zoom = _panel(image, window, panel_side)
+    panel, zoom = detail_panel(image, window, panel_side)
     truth, boxes = (as_quads((quads - window[:2]) * zoom) for quads in (truth, boxes))
     left = _truth_panel(panel, truth, record.labels, match, colours)
     right = _prediction_panel(panel, truth, boxes, _captions(prediction.labels, prediction.scores), match)
@@ -172,16 +171,6 @@ def _window(
     errors = np.concatenate([truth[match.missed], boxes[match.wrong]]).mean(axis=1)
     everything = np.concatenate([truth, boxes[match.kept]])
     return detail_window(wh, everything, errors if len(errors) else everything.mean(axis=1), side)
-
-
-def _panel(image: Image.Image, window: tuple[int, int, int, int], side: int) -> tuple[Image.Image, float]:
-    """That part of the picture on at most ``side`` pixels, and by how much it grew."""
-    wh = np.array(window[2:]) - window[:2]
-    longest = int(wh.max())
-    zoom = min(_MOST_ENLARGED, side // longest) if longest <= side else side / longest
-    width, height = (max(1, round(length * zoom)) for length in wh.tolist())
-    rgb = image if image.mode == "RGB" else image.convert("RGB")  # convert would copy a whole scene
-    return rgb.resize((width, height), Image.Resampling.BICUBIC, box=window, reducing_gap=3.0), zoom
 
 
 def _truth_panel(

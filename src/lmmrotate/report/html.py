@@ -1,32 +1,27 @@
-"""The report of an evaluation as one HTML file: no script, no request to anywhere."""
+"""The report of an evaluation as one HTML file (see ``page``)."""
 
 from __future__ import annotations
 
 import datetime
-import html
 import math
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
-import lmmrotate
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import DataError
 from lmmrotate.evaluation.results import ClassResult, Evaluation
 from lmmrotate.report.gallery import Scored, choose_images, data_uri, picture, score_images
+from lmmrotate.report.page import card_list, facts_list, page_end, page_start, page_text
 from lmmrotate.report.palette import class_colours
 from lmmrotate.report.plots import ap_bars_svg, precision_recall_svg
 from lmmrotate.report.summary import headline_numbers, trouble_rows
-from lmmrotate.report.text import count, fraction, printable
+from lmmrotate.report.text import count, fraction
 
 _PICTURES_BYTES = 7_000_000  # all JPEGs together; base64 makes a third more of it
 _EXAMPLES = 3  # of each kind of trouble
 _NAMES = 20  # in a list of images
-
-# The browser itself then refuses scripts and requests, should a text ever slip through unescaped.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _CHOICES = {
     "worst": "The lowest F1; of equal ones, those with the most errors.",
@@ -72,15 +67,8 @@ def _page(
     title: str,
     date: datetime.date,
 ) -> Iterator[str]:
-    style = resources.files("lmmrotate.report").joinpath("report.css").read_text(encoding="utf-8")
-    yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="generator" content="lmmrotate {lmmrotate.__version__}">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-    )
-    yield f"<header>\n<h1>{_text(title)}</h1>\n"
+    yield page_start(title)
+    yield f"<header>\n<h1>{page_text(title)}</h1>\n"
     yield from _facts(evaluation, manifest, predictions, date)
     yield (
         '<nav aria-label="Sections"><a href="#classes">Classes</a><a href="#plots">Plots</a>'
@@ -91,12 +79,7 @@ def _page(
     yield from _plot_section(evaluation)
     yield from _trouble_section(evaluation, manifest, predictions)
     yield from _image_section(evaluation, manifest, predictions, max_images)
-    yield f"</main>\n<footer>Made by lmmrotate {lmmrotate.__version__}</footer>\n</body>\n</html>\n"
-
-
-def _text(value: str, limit: int = 200) -> str:
-    """Text from a file for HTML: printable, shortened and escaped, quotes included."""
-    return html.escape(printable(value, limit))
+    yield page_end()
 
 
 def _facts(
@@ -105,22 +88,18 @@ def _facts(
     header = predictions.header
     settings = ", ".join(f"{key}={value}" for key, value in header.settings.items())
     facts = [
-        ("Data set", _text(manifest.dataset)),
-        ("Split", _text(manifest.split)),
-        ("Model", f"<code>{_text(header.model, 120)}</code>" if header.model else "not named"),
-        ("Codec", _text(header.codec) if header.codec else "none: a detector that does not write"),
-        ("Protocol", _text(evaluation.protocol)),
+        ("Data set", page_text(manifest.dataset)),
+        ("Split", page_text(manifest.split)),
+        ("Model", f"<code>{page_text(header.model, 120)}</code>" if header.model else "not named"),
+        ("Codec", page_text(header.codec) if header.codec else "none: a detector that does not write"),
+        ("Protocol", page_text(evaluation.protocol)),
         ("IoU threshold", f"{evaluation.iou_threshold:g}"),
         ("Score threshold (precision, recall, F1)", f"{evaluation.score_threshold:g}"),
-        ("Decoding", f"<code>{_text(settings, 300)}</code>" if settings else ""),
+        ("Decoding", f"<code>{page_text(settings, 300)}</code>" if settings else ""),
         ("Manifest SHA-256", f"<code>{manifest.fingerprint()[:16]}</code>"),
         ("Date", date.isoformat()),
     ]
-    yield '<dl class="facts">\n'
-    for name, value in facts:
-        if value:
-            yield f"<div><dt>{name}</dt><dd>{value}</dd></div>\n"
-    yield "</dl>\n"
+    yield from facts_list(facts)
 
 
 def _cards(evaluation: Evaluation) -> Iterator[str]:
@@ -134,13 +113,7 @@ def _cards(evaluation: Evaluation) -> Iterator[str]:
         ("Boxes", f"{boxes:,}", "predicted"),
         ("Time", f"{speed:.3g} s" if speed > 0 else "-", "an image, as the model took it"),
     ]
-    yield '<ul class="cards" aria-label="Results">\n'
-    for name, value, what in cards:
-        yield (
-            f'<li><span class="name">{name}</span><span class="value">{value}</span>'
-            f'<span class="what">{what}</span></li>\n'
-        )
-    yield "</ul>\n"
+    yield from card_list(cards)
 
 
 def _class_section(evaluation: Evaluation) -> Iterator[str]:
@@ -171,7 +144,7 @@ def _class_row(result: ClassResult) -> str:
     cells.append(f'<td class="bar" style="--part:{part:.1f}%">{fraction(result.ap_11)}</td>')
     cells += [f"<td>{fraction(value)}</td>" for value in (result.ap_area, result.ap_nc)]
     mark = "" if result.objects else ' class="none"'
-    return f'<tr{mark}><th scope="row">{_text(result.label, 60)}</th>{"".join(cells)}</tr>\n'
+    return f'<tr{mark}><th scope="row">{page_text(result.label, 60)}</th>{"".join(cells)}</tr>\n'
 
 
 def _plot_section(evaluation: Evaluation) -> Iterator[str]:
@@ -200,7 +173,7 @@ def _trouble_section(evaluation: Evaluation, manifest: Manifest, predictions: Pr
     yield '<div class="panel"><table class="short">\n<thead><tr><th scope="col">What</th>'
     yield '<th scope="col">Count</th></tr></thead>\n<tbody>\n'
     for name, number in rows:
-        yield f'<tr><th scope="row">{_text(name)}</th><td>{number:,}</td></tr>\n'
+        yield f'<tr><th scope="row">{page_text(name)}</th><td>{number:,}</td></tr>\n'
     yield "</tbody>\n</table></div>\n"
 
     examples = list(_examples(predictions))
@@ -210,8 +183,8 @@ def _trouble_section(evaluation: Evaluation, manifest: Manifest, predictions: Pr
         yield "<tbody>\n"
         for what, image, text in examples:
             yield (
-                f'<tr><th scope="row">{_text(what, 60)}</th><td class="text">{_text(image, 120)}</td>'
-                f'<td class="text"><code>{_text(text, 240)}</code></td></tr>\n'
+                f'<tr><th scope="row">{page_text(what, 60)}</th><td class="text">{page_text(image, 120)}</td>'
+                f'<td class="text"><code>{page_text(text, 240)}</code></td></tr>\n'
             )
         yield "</tbody>\n</table></div>\n"
 
@@ -235,7 +208,7 @@ def _examples(predictions: Predictions) -> Iterator[tuple[str, str, str]]:
 
 
 def _names(images: list[str]) -> str:
-    names = ", ".join(f"<code>{_text(image, 120)}</code>" for image in images[:_NAMES])
+    names = ", ".join(f"<code>{page_text(image, 120)}</code>" for image in images[:_NAMES])
     return names + (f" and {len(images) - _NAMES:,} more" if len(images) > _NAMES else "")
 
 
@@ -269,7 +242,7 @@ def _image_section(
         yield "</div>\n"
     if unreadable:
         yield '<h3>Images that could not be read</h3>\n<ul class="trouble">\n'
-        yield from (f"<li>{_text(message, 300)}</li>\n" for message in unreadable)
+        yield from (f"<li>{page_text(message, 300)}</li>\n" for message in unreadable)
         yield "</ul>\n"
     yield "</section>\n"
 
@@ -284,12 +257,12 @@ def _figure(item: Scored, uri: str, wh: tuple[int, int]) -> str:
     )
     if match.ignored.any():
         counts += f", {int(match.ignored.sum())} on difficult objects"
-    path = _text(item.record.image)
+    path = page_text(item.record.image)
     answer = ""
     if item.prediction.text:
         answer = (
             f"<details><summary>Answer ({len(item.prediction.text):,} characters)</summary>"
-            f"<pre>{_text(item.prediction.text, 1500)}</pre></details>"
+            f"<pre>{page_text(item.prediction.text, 1500)}</pre></details>"
         )
     return (
         f'<figure class="panel"><figcaption><span class="path">{path}</span>'

@@ -1,4 +1,4 @@
-"""Forty data sets with one fault each, and ten without: the doctor must name the fault, its file and line."""
+"""Data sets with one fault each, and ten without: the doctor names the fault and its line, and mends it."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from lmmrotate.data.doctor.checkup import Source, examine
+from lmmrotate.data.doctor.corrections import correct
 from lmmrotate.data.doctor.findings import Finding
+from lmmrotate.data.doctor.fixing import write_fixed
 from lmmrotate.data.formats import annotation_format
+from lmmrotate.errors import ConfigError
 from lmmrotate.geometry.rboxes import rboxes_to_quads
 
 CLASSES = ("plane", "ship", "small-vehicle", "Boeing737", "Boeing747")
@@ -194,8 +197,8 @@ def test_leakage_between_splits(tmp_path: Path) -> None:
     test.labels(9).write_text("")
     (finding,) = diagnosed(train, test)
     assert finding.kind == "train/test leakage"
-    assert finding.where.endswith("test/images/P9.bmp")
-    assert "the same picture as P2.png" in finding.text
+    assert finding.where.endswith("train/images/P2.png")
+    assert "the same picture as P9.bmp" in finding.text
 
 
 @pytest.mark.parametrize(("name", "meant"), [("small vehicle", "small-vehicle"), ("PLANE", "plane")])
@@ -229,3 +232,68 @@ def test_corners_written_as_sizes(tmp_path: Path) -> None:
         row["bbox"] = [x0, y0, x1 - x0, y1 - y0]
     path.write_text(json.dumps(content))
     assert examine([source]).findings == ()
+
+
+BEYOND_FIXING = {"dented", "two classes", "no labels", "black image", "labels of a larger image"}
+"""Somebody has to decide."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_corrected_copy_has_the_fault_no_more(name: str, tmp_path: Path) -> None:
+    spoil, kind, _ = FAULTS[name]
+    folder = Folder(tmp_path / "data")
+    spoil(folder)
+    before = {path: path.read_bytes() for path in folder.root.rglob("*.*")}
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    fixed = write_fixed(part, tmp_path / "fixed", classes=CLASSES)
+    assert {path: path.read_bytes() for path in folder.root.rglob("*.*")} == before
+    remaining = examine(
+        [Source(fixed.image_folder, fixed.annotations, annotation_format("dota"))], classes=CLASSES
+    )
+    assert bool(remaining.findings) == (name in BEYOND_FIXING - {"no labels"}), remaining.findings
+    assert [finding.kind for finding in fixed.correction.remaining] == [kind] * (name in BEYOND_FIXING)
+    counted = {**fixed.correction.corrected, **fixed.correction.left_out}
+    assert counted == ({} if name in BEYOND_FIXING else {kind: 1})
+    assert remaining.parts[0].report.object_count in (19, 20, 23, 24, 25)
+
+
+def test_corrections_are_what_was_meant(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    meant = folder.quads(3)
+    corners([0, 2, 1, 3], line=1)(folder)
+    corners([0, 3, 2, 1], line=2)(folder)
+    named("samll-vehicle", line=3)(folder)
+    folder.put_quads(5, folder.quads(5) / SIDE_PX)
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    correction = correct(part, CLASSES)
+    record = correction.manifest.records[3]
+    assert np.allclose(record.quads, meant)
+    assert record.labels[2] == "small-vehicle"
+    assert np.allclose(correction.manifest.records[5].quads, Folder(tmp_path / "again").quads(5), atol=0.01)
+    assert correction.remaining == ()
+
+
+def test_what_is_shared_with_the_test_split_is_left_out_of_training(tmp_path: Path) -> None:
+    train, test = Folder(tmp_path / "train", 0), Folder(tmp_path / "test", 1)
+    test.image(4).write_bytes(train.image(2).read_bytes())
+    checkup = examine([train.source(), test.source()], classes=CLASSES)
+    fixed = write_fixed(checkup.parts[0], tmp_path / "fixed", classes=CLASSES)
+    assert sorted(path.stem for path in fixed.image_folder.iterdir()) == ["P0", "P1", "P3", "P4", "P5"]
+    assert fixed.correction.left_out == {"train/test leakage": 1}
+
+
+def test_an_interrupted_copy_goes_on_and_other_folders_are_refused(tmp_path: Path) -> None:
+    part = examine([Folder(tmp_path / "data").source()], classes=CLASSES).parts[0]
+    out = tmp_path / "fixed"
+    write_fixed(part, out, classes=CLASSES)
+    (out / "images" / "P3.png").unlink()
+    (out / "labels" / "P3.txt").unlink()
+    kept = (out / "images" / "P2.png").stat().st_ino
+    write_fixed(part, out, classes=CLASSES)
+    assert (out / "images" / "P3.png").read_bytes() == (tmp_path / "data/images/P3.png").read_bytes()
+    assert (out / "images" / "P2.png").stat().st_ino == kept
+    other = examine([Folder(tmp_path / "other").source()], classes=CLASSES).parts[0]
+    with pytest.raises(ConfigError, match="holds the corrected copy of something else"):
+        write_fixed(other, out, classes=CLASSES)
+    with pytest.raises(ConfigError, match="is not empty"):
+        write_fixed(part, tmp_path / "data", classes=CLASSES)

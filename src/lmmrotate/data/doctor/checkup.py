@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmmrotate.data.doctor.boxes import box_findings, unit_findings
-from lmmrotate.data.doctor.files import annotation_findings, image_findings, leakage_findings
+from lmmrotate.data.doctor.boxes import box_findings
+from lmmrotate.data.doctor.files import annotation_findings
 from lmmrotate.data.doctor.findings import Finding
 from lmmrotate.data.doctor.names import name_findings
+from lmmrotate.data.doctor.pictures import look_at_all, twins
+from lmmrotate.data.doctor.units import unit_findings
 from lmmrotate.data.formats.base import ConversionReport, Format
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
@@ -24,14 +26,30 @@ class Source:
     format: Format
     split: str = ""
 
+    @property
+    def name(self) -> str:
+        return str(self.annotations or self.image_folder)
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One source: what was read, and what is wrong with it."""
+
+    source: Source
+    manifest: Manifest
+    report: ConversionReport
+    findings: tuple[Finding, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class Checkup:
-    """What was read, and what is wrong with it."""
+    """All sources, in the order given."""
 
-    manifests: tuple[Manifest, ...]
-    reports: tuple[ConversionReport, ...]
-    findings: tuple[Finding, ...]
+    parts: tuple[Examined, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for part in self.parts for finding in part.findings)
 
     @property
     def errors(self) -> int:
@@ -45,25 +63,28 @@ def examine(
     left_out: Sequence[str] = (),
     dataset: str = "",
     pixels: bool = True,
-    answer_tokens: Callable[[ImageRecord], int] | None = None,
+    answer_tokens: Callable[[Manifest], Callable[[ImageRecord], int]] | None = None,
     max_tokens: int = 0,
+    progress: bool = False,
 ) -> Checkup:
     """Read every source and look for faults.
 
     Args:
-        sources: a data set, or its splits, between which no image may be shared.
+        sources: a data set, or its splits, between which no image may be shared. A picture that two of them
+            share is reported for the earlier one, so give first what is trained on.
         classes: the class list; None accepts all names and looks for two spellings of one.
         left_out: names that are left out on purpose.
         dataset: its name, for the record.
         pixels: also decode every image, and compare the pictures of all sources.
-        answer_tokens: tokens that an image's answer takes; None leaves this out.
+        answer_tokens: gives, for a manifest, what counts the tokens of an image's answer; None leaves
+            this out.
         max_tokens: the most that an answer may take.
+        progress: show a bar on stderr while images are decoded.
 
     Raises:
         DataError: for what keeps a source from being read at all, such as a missing folder.
     """
-    manifests, reports = [], []
-    findings: list[Finding] = []
+    parts = []
     for source in sources:
         manifest, report = source.format.read(
             source.image_folder,
@@ -73,19 +94,40 @@ def examine(
             dataset=dataset,
             split=source.split,
         )
-        manifests.append(manifest)
-        reports.append(report)
-        findings += annotation_findings(report, source.annotations)
-        findings += name_findings(manifest, report, classes)
-        findings += unit_findings(manifest, report)
-        findings += box_findings(manifest, report)
-        if pixels:
-            findings += image_findings(manifest)
-        if answer_tokens:
-            findings += _long_answers(manifest, answer_tokens, max_tokens)
-    if pixels:
-        findings += leakage_findings(manifests)
-    return Checkup(tuple(manifests), tuple(reports), tuple(findings))
+        findings = [
+            *annotation_findings(report, source.annotations),
+            *content_findings(manifest, report, classes),
+        ]
+        if answer_tokens and manifest.classes:
+            findings += _long_answers(manifest, answer_tokens(manifest), max_tokens)
+        parts.append(Examined(source, manifest, report, tuple(findings)))
+    return Checkup(tuple(_with_pictures(parts, progress) if pixels else parts))
+
+
+def content_findings(
+    manifest: Manifest, report: ConversionReport, classes: Sequence[str] | None
+) -> Iterator[Finding]:
+    """What is wrong with the objects that could be read."""
+    yield from name_findings(manifest, report, classes)
+    yield from unit_findings(manifest, report)
+    yield from box_findings(manifest, report)
+
+
+def _with_pictures(parts: Sequence[Examined], progress: bool) -> list[Examined]:
+    manifests = [part.manifest for part in parts]
+    pictures = look_at_all(manifests, progress=progress)
+    shared = list(twins(manifests, pictures))
+    return [
+        replace(
+            part,
+            findings=(
+                *part.findings,
+                *(finding for picture in pictures[place] for finding in picture.findings),
+                *(finding for owner, finding in shared if owner == place),
+            ),
+        )
+        for place, part in enumerate(parts)
+    ]
 
 
 def _long_answers(

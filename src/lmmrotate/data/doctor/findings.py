@@ -23,6 +23,8 @@ class Finding:
     """What was found and what is to be done."""
     image: str = ""
     """Path of the image it is about, relative to the image folder; empty if it is about all."""
+    index: int | None = None
+    """Which of the image's objects, as they were read, it is about; None if it is about all or none."""
 
 
 def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

@@ -11,6 +11,9 @@ from lmmrotate.data.doctor.findings import Finding
 from lmmrotate.data.formats.base import ConversionReport
 from lmmrotate.data.manifest import Manifest
 
+MISSPELLED = "misspelled class"
+UNKNOWN = "unknown class"
+
 _ALIKE = 85
 """Similarity from 0 to 100 (rapidfuzz ratio) from which on one name is taken for a misspelling of another."""
 _RARE = 20
@@ -21,22 +24,20 @@ def name_findings(
     manifest: Manifest, report: ConversionReport, known: Sequence[str] | None
 ) -> Iterator[Finding]:
     """Labels that are not in ``known``; without a list, labels that look like another spelling of one."""
-    suggestions = _suggestions(manifest, known)
+    better = suggestions(manifest, known)
     for record, places in zip(manifest.records, report.places, strict=True):
-        for label, where in zip(record.labels, places, strict=True):
-            if label not in suggestions:
+        for index, (label, where) in enumerate(zip(record.labels, places, strict=True)):
+            if label not in better:
                 continue
-            better = suggestions[label]
-            if known is None or better:
-                text = f"class {label!r} looks like another spelling of {better!r}"
-                yield Finding("misspelled class", "error", where, text, record.image)
+            if known is None or better[label]:
+                kind, text = MISSPELLED, f"class {label!r} looks like another spelling of {better[label]!r}"
             else:
-                text = f"unknown class {label!r}; valid: {', '.join(known)}"
-                yield Finding("unknown class", "error", where, text, record.image)
+                kind, text = UNKNOWN, f"unknown class {label!r}; valid: {', '.join(known)}"
+            yield Finding(kind, "error", where, text, record.image, index)
 
 
-def _suggestions(manifest: Manifest, known: Sequence[str] | None) -> dict[str, str | None]:
-    """By doubtful label, the name that was probably meant."""
+def suggestions(manifest: Manifest, known: Sequence[str] | None) -> dict[str, str | None]:
+    """By doubtful label, the name that was probably meant, if any."""
     counts = Counter(label for record in manifest.records for label in record.labels)
     if known is not None:
         return {label: meant(label, known) for label in counts if label not in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,10 +39,10 @@ def statistics(manifest: Manifest, answer_tokens: Callable[[ImageRecord], int] |
     records = manifest.records
     quads = np.concatenate([record.quads for record in records]) if records else np.empty((0, 4, 2))
     rboxes = quads_to_rboxes(quads)
-    labels = [label for record in records for label in record.labels]
+    counts = Counter(label for record in records for label in record.labels)
     return Statistics(
         images=len(records),
-        objects={name: labels.count(name) for name in manifest.classes},
+        objects={name: counts[name] for name in manifest.classes},
         difficult=sum(flag != 0 for record in records for flag in record.difficult),
         image_sides_px=np.array([record.wh for record in records], dtype=np.float64).reshape(-1, 2),
         per_image=np.array([len(record.labels) for record in records], dtype=np.float64),

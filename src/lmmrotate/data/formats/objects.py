@@ -157,12 +157,9 @@ def _fault(item: Found, classes: Collection[str] | None, left_out: Collection[st
     if item.difficult < 0:
         details = f"difficulty must be 0 or more, found {item.difficult}"
         return Bad(item.where, "negative difficulty", details)
-    quad = as_quads([item.quad])
-    if quad_areas(quad)[0] < SMALLEST_AREA:
+    # Of the rectangle around: the lobes of a quad whose sides cross have areas of opposite signs.
+    if quad_areas(min_area_quads(as_quads([item.quad])))[0] < SMALLEST_AREA:
         corners = " ".join(f"{value:g}" for value in item.quad)
-        if quad_areas(min_area_quads(quad))[0] >= SMALLEST_AREA:  # two lobes of equal size
-            details = f"{item.name!r} has its corners in an order in which its sides cross: {corners}"
-            return Bad(item.where, "self-crossing quad", details)
         return Bad(item.where, "zero area", f"{item.name!r} has no area: corners {corners}")
     return None
 

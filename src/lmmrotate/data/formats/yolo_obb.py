@@ -32,7 +32,7 @@ from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.geometry.quads import clip_quads, quad_areas
+from lmmrotate.geometry.quads import clip_quads, min_area_quads, quad_areas
 
 _EXPECTED = "expected 'class_index x1 y1 x2 y2 x3 y3 x4 y4'"
 _INDEX = re.compile(r"[0-9]{1,6}")
@@ -181,7 +181,7 @@ def _lines(record: ImageRecord, classes: Sequence[str], lost: Counter[str]) -> l
     cut = ((quads < 0) | (quads > record.wh)).any(axis=(1, 2))
     if cut.any():
         quads = clip_quads(quads, record.wh)
-    kept = quad_areas(quads) >= SMALLEST_AREA
+    kept = quad_areas(min_area_quads(quads)) >= SMALLEST_AREA
     lost["objects without area in the image"] += int((~kept).sum())
     lost["parts of objects outside the image"] += int((kept & cut).sum())
     lost["difficulty"] += sum(record.difficult[index] != 0 for index in np.flatnonzero(kept))

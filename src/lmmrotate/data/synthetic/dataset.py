@@ -14,11 +14,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.synthetic.scene import SceneSpec, describe_scene, image_name, render_scene
 from lmmrotate.data.workers import core_count, worker_pool
@@ -73,10 +72,9 @@ def synthesise(
     workers = _checked(seed, 0, workers)
     _claim(folder / f"{split}.spec.json", spec, seed)
 
-    columns = (TextColumn("synthesising"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     records: list[ImageRecord] = []
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task("", total=count)
+    with progress_bar("scenes", progress) as bar:
+        task = bar.add_task("synthesising", total=count)
         for batch in _mapped(partial(_write_batch, folder, spec, seed, split), _batches(0, count), workers):
             records += batch
             bar.update(task, advance=len(batch))

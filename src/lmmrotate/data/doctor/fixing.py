@@ -1,0 +1,147 @@
+"""``--fix``: a corrected copy of a data set, images and annotations, in the format it came in.
+
+The copy holds ``images/`` and, as the format has it, ``labels/``, ``annotations.json`` or ``manifest.jsonl``;
+what was done stands in ``fixed.json``. The original is only read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from lmmrotate.data.convert import relative_to
+from lmmrotate.data.doctor.checkup import Examined
+from lmmrotate.data.doctor.corrections import Correction, correct
+from lmmrotate.data.doctor.pictures import ENDINGS, kind_of
+from lmmrotate.data.formats.base import WriteReport
+from lmmrotate.data.formats.objects import LEFT_OUT
+from lmmrotate.data.jsonl import replacing, write_text_atomic
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.progress import progress_bar
+from lmmrotate.data.records import ImageRecord
+from lmmrotate.errors import ConfigError, DataError
+
+_MOST_LOST = 0.1
+"""With more than this share of the objects unreadable the fault is one of the whole set."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A corrected copy and what makes it differ."""
+
+    folder: Path
+    image_folder: Path
+    annotations: Path
+    """Where a reader finds images and annotations."""
+    correction: Correction
+    written: WriteReport
+
+    def summary(self) -> str:
+        """The account in a few lines of plain text."""
+        parts = (("corrected", self.correction.corrected), ("left out", self.correction.left_out))
+        lines = [f"corrected copy: {self.folder}"]
+        lines += [f"  {what}: {kind} ({n})" for what, counts in parts for kind, n in counts.items()]
+        left = {finding.kind for finding in self.correction.remaining}
+        if left:
+            lines.append(f"  left as it is, for you to decide: {', '.join(sorted(left))}")
+        return "\n".join([*lines, self.written.summary()])
+
+
+def write_fixed(
+    part: Examined, out: Path, *, classes: Sequence[str] | None = None, progress: bool = False
+) -> Fixed:
+    """Correct what can be corrected (see ``corrections.correct``) and write a copy of everything else.
+
+    An interrupted copy goes on where it stopped: images that are there already stay.
+
+    Args:
+        part: a source as it was examined.
+        out: a new folder, or one left by an earlier call.
+        classes: the class list with which it was examined.
+        progress: show a bar on stderr while images are copied.
+
+    Raises:
+        ConfigError: if ``out`` holds something else, or more than a tenth of the objects could not be read:
+            then the whole set is in another format or unit, which only its owner can tell.
+        DataError: naming the file, for what cannot be read or written.
+    """
+    _refuse_unreadable(part)
+    _claim(out, part)
+    correction = correct(part, classes)
+    fixed = replace(
+        correction.manifest,
+        records=_copied(part.manifest, correction.manifest.records, out / "images", progress),
+        image_folder=out / "images",
+    )
+    kind = part.source.format
+    annotations = out / ("annotations.json" if kind.layout == "file" else "labels")
+    if kind.name == "manifest":
+        annotations = out / "manifest.jsonl"
+        fixed = relative_to(fixed, out)  # so that nobody has to name the image folder
+    written = kind.write(fixed, out if kind.layout == "dataset" else annotations)
+    return Fixed(out, fixed.image_folder, annotations, correction, written)
+
+
+def _refuse_unreadable(part: Examined) -> None:
+    lost = [entry for entry in part.report.skipped if not entry.reason.startswith(LEFT_OUT)]
+    total = part.report.object_count + len(lost)
+    if len(lost) > _MOST_LOST * total:
+        reasons = ", ".join(sorted({entry.reason for entry in lost}))
+        raise ConfigError(
+            f"fix: {len(lost)} of {total} objects cannot be read ({reasons}), such as {lost[0].where}; a "
+            "copy without them would be no correction. Mend their format or units first"
+        )
+
+
+def _claim(out: Path, part: Examined) -> None:
+    """Note in the folder what it is a copy of; refuse one that holds anything else."""
+    note = out / "fixed.json"
+    source = part.source
+    ours = {"images": os.path.abspath(source.image_folder), "format": source.format.name}
+    ours["annotations"] = os.path.abspath(source.annotations) if source.annotations else ""
+    if note.exists():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{note}: cannot be read ({error}); choose another folder") from error
+        if found != ours:
+            raise ConfigError(f"{out}: holds the corrected copy of something else; choose another folder")
+    elif out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: is not empty; choose a new folder for the corrected copy")
+    write_text_atomic(note, [json.dumps(ours, indent=2) + "\n"])
+
+
+def _copied(
+    manifest: Manifest, records: Sequence[ImageRecord], folder: Path, progress: bool
+) -> tuple[ImageRecord, ...]:
+    """Copy the images, each under an ending that says what it is; the records with their new names."""
+    copied = []
+    with progress_bar("images", progress) as bar:
+        for record in bar.track(records, description="copying"):
+            path = manifest.image_path(record)
+            name = PurePosixPath(record.image)
+            endings = ENDINGS.get(kind_of(path), (name.suffix.lower(),))
+            if name.suffix.lower() not in endings:
+                name = name.with_suffix(endings[0])
+            _copy(path, folder / name)
+            copied.append(replace(record, image=name.as_posix()))
+    return tuple(copied)
+
+
+def _copy(path: Path, target: Path) -> None:
+    """Copy a file with its time, unless the same is there."""
+    about = path.stat()
+    if target.exists():
+        there = target.stat()
+        if (there.st_size, there.st_mtime_ns) == (about.st_size, about.st_mtime_ns):
+            return
+    try:
+        with path.open("rb") as source, replacing(target) as file:
+            shutil.copyfileobj(source, file)
+        shutil.copystat(path, target)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be copied to {target}: {error}") from error

@@ -1,0 +1,114 @@
+"""Coordinates and angles in other units than the format has, and sizes where corners belong.
+
+Such a fault is one of the whole file or image, not of single objects, and is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lmmrotate.data.doctor.findings import Finding
+from lmmrotate.data.formats.base import ConversionReport
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.records import ImageRecord
+from lmmrotate.geometry.quads import Floats, Quads
+from lmmrotate.geometry.rboxes import quads_to_rboxes
+
+SHARES = "shares instead of pixels"
+TWO_CORNERS = "xyxy read as xywh"
+ANOTHER_SIZE = "labels for another image size"
+SMALL_ANGLES = "angle converted twice"
+
+_LARGEST_SHARE = 1.5
+"""Coordinates that are all below this are shares of the image, not pixels."""
+_MANY = 0.3
+_FEW = 20
+"""Fewer tilted objects than this say nothing about the unit of their angles."""
+_TILTED_RAD = 1e-4
+"""Rounded corners of a level object tilt it by less; corners have at most four digits in most files."""
+_TWICE_RAD = float(np.radians(np.pi))
+"""The largest angle after a second conversion from degrees to radians: half a turn is 3.14 "degrees"."""
+
+
+def unit_findings(manifest: Manifest, report: ConversionReport) -> Iterator[Finding]:
+    """Coordinates in other units than pixels of the image, sizes where corners belong, tiny angles."""
+    for record, places in zip(manifest.records, report.places, strict=True):
+        if are_shares(record):
+            text = "all coordinates are below 1.5: shares of the image, where this format has pixels"
+            yield Finding(SHARES, "error", places[0], text, record.image)
+        elif size := other_size(record):
+            text = (
+                f"the labels fit an image of about {size[0]} x {size[1]} px, this one is "
+                f"{record.width} x {record.height} px"
+            )
+            yield Finding(ANOTHER_SIZE, "error", places[0], text, record.image)
+    first = next((places[0] for places in report.places if places), "")
+    mixed = _corners_as_sizes(manifest)
+    if mixed is not None:
+        text = (
+            f"{mixed:.0%} of the upright boxes leave the image as x y width height and fit as x1 y1 x2 y2: "
+            "the numbers are two corners"
+        )
+        yield Finding(TWO_CORNERS, "error", first, text)
+    if largest := _largest_of_small_angles(manifest):
+        text = (
+            f"no object is tilted by more than {np.degrees(largest):.2g} degrees: angles in radians seem to "
+            "have been converted to radians once more"
+        )
+        yield Finding(SMALL_ANGLES, "warning", first, text)
+
+
+def are_shares(record: ImageRecord) -> bool:
+    """Whether the coordinates of an image's objects are shares of its width and height."""
+    return bool(len(record.quads) and np.abs(record.quads).max() <= _LARGEST_SHARE and min(record.wh) > 8)
+
+
+def other_size(record: ImageRecord) -> tuple[int, int] | None:
+    """The size that the labels of an image speak of, if most of them lie far outside the one it has."""
+    if len(record.quads) < 2 or record.quads.min() < -0.1 * max(record.wh):
+        return None
+    centres = record.quads.mean(axis=1)
+    outside = (centres > np.array(record.wh)).any(axis=1)
+    if outside.mean() <= 0.5:
+        return None
+    width, height = np.ceil(record.quads.reshape(-1, 2).max(axis=0)).astype(int).tolist()
+    return width, height
+
+
+def second_corners(quads: Quads) -> tuple[np.ndarray, Floats]:
+    """Which quads (N, 4, 2) are upright, (N,), and what was read as their width and height, (N, 2)."""
+    low, high = quads.min(axis=1, initial=np.inf), quads.max(axis=1, initial=-np.inf)
+    corners = [low, np.stack([high[:, 0], low[:, 1]], 1), high, np.stack([low[:, 0], high[:, 1]], 1)]
+    return (np.stack(corners, 1) == quads).all(axis=(1, 2)), high - low
+
+
+def _corners_as_sizes(manifest: Manifest) -> float | None:
+    """The share of upright boxes that make sense only as two corners, if that is what most of them do."""
+    leaves, fits = [], []
+    for record in manifest.records:
+        upright, second = second_corners(record.quads)
+        quads, second = record.quads[upright], second[upright]
+        leaves.append((quads.max(axis=1, initial=-np.inf) > np.array(record.wh) * 1.02).any(axis=1))
+        within = (second <= np.array(record.wh) * 1.02).all(axis=1)
+        fits.append((second > quads.min(axis=1, initial=np.inf)).all(axis=1) & within)
+    leaving, fitting = (np.concatenate(parts) if parts else np.zeros(0, bool) for parts in (leaves, fits))
+    if len(leaving) < 3:
+        return None
+    share = float((leaving & fitting).mean())
+    return share if fitting.mean() > 0.95 and share > _MANY else None
+
+
+def _largest_of_small_angles(manifest: Manifest) -> float | None:
+    """The largest tilt, radians, if most objects are tilted, none more than a twice converted angle is."""
+    records = [record.quads for record in manifest.records]
+    quads = np.concatenate(records) if records else np.empty((0, 4, 2))
+    sides = np.hypot(*(quads - np.roll(quads, 1, axis=1)).T).T
+    long = quads[sides.max(axis=1, initial=0) > 1.2 * sides.min(axis=1, initial=np.inf)]
+    tilts = np.abs(quads_to_rboxes(long)[:, 4])
+    tilts = np.minimum(tilts, np.pi / 2 - tilts)  # of the side that is closer to level
+    tilted = tilts[tilts > _TILTED_RAD]
+    if len(tilted) < max(_FEW, 0.5 * len(tilts)) or tilts.max() > _TWICE_RAD:
+        return None
+    return float(tilts.max()) if tilts.max() > 0.3 * _TWICE_RAD else None  # less is the annotator's hand
