@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lmmrotate.data.formats import coco, dior, dota, fair1m, geojson, hrsc, own, rolabelimg, yolo_obb
+from lmmrotate.data.formats import coco, dior, dota, fair1m, geojson, hrsc, own, rolabelimg, table, yolo_obb
 from lmmrotate.data.formats.base import Format
 from lmmrotate.errors import ConfigError
 
 FORMATS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
-    for module in (own, dota, dior, fair1m, hrsc, rolabelimg, coco, yolo_obb, geojson)
+    for module in (own, dota, dior, fair1m, hrsc, rolabelimg, coco, yolo_obb, geojson, table)
 }
 """By name. ``answer_files.answer_formats`` adds those that need a codec."""
 
