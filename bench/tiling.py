@@ -1,16 +1,15 @@
 """How fast scenes are cut, and how much memory a huge one takes.
 
-Run ``python bench/tiling.py [--giant PX]``. First four PNG scenes of 4000 x 4000 px are cut into tiles of
-1024 px with 200 px overlap by one and by two processes, beside the timings recorded of the published tool.
-Then a sparse, compressed GeoTIFF of ``--giant`` px a side (default 50,000) is cut; memory is the largest
-that any process held. Tiles are PNG with OpenCV's default settings, as the published tool writes them.
+Run ``python bench/tiling.py [--giant PX]`` on Linux. First four PNG scenes of 4000 x 4000 px are cut into
+tiles of 1024 px with 200 px overlap by ``lmmrotate tile`` with one and with two workers, beside the timings
+recorded of the published tool (OpenCV's PNG encoder with default settings: 1.95 MB a tile). Then a sparse,
+compressed GeoTIFF of ``--giant`` px a side (default 50,000) is cut. Memory is the most that was resident.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,32 +25,36 @@ from rich.table import Table
 from lmmrotate.data.catalog import dataset_spec
 from lmmrotate.data.manifest import Manifest, read_manifest
 from lmmrotate.data.records import ImageRecord
-from lmmrotate.data.tiling import tile_manifest
 
 RECORDED_S = {1: 5.31, 2: 2.97}
 """Published tool on a quiet machine of 2 AMD EPYC vCPUs, start included (reference-timings.md)."""
 SIDE_PX, SCENES, OBJECTS = 4000, 4, 400
+TILE = """
+import sys
+from lmmrotate.cli.main import main
+status = main(["tile", *sys.argv[1:]])
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+sys.exit(status)
+"""
+"""``lmmrotate tile``, and last the most KiB that were resident."""
 CLASSES = dataset_spec("dota").classes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--giant", type=int, default=50_000, metavar="PX")
-    parser.add_argument("--cut", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.cut:
-        cut(Path(options.cut[0]), Path(options.cut[1]), int(options.cut[2]))
-        return
-    table = Table(title="tiles of 1024 px, overlap 200 px, PNG compression 1")
+    table = Table(title="tiles of 1024 px, overlap 200 px")
     for heading in (
         "scenes",
-        "processes",
+        "workers",
         "tiles",
         "s",
         "tiles/s",
+        "MB a tile",
         "published s",
         "times",
-        "largest process",
+        "memory",
     ):
         table.add_column(heading, justify="left" if heading == "scenes" else "right")
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +69,7 @@ def main() -> None:
             out = work / f"{manifest.parent.name}-{workers}"
             seconds, kilobytes = measured(manifest, out, workers)
             tiles = len(read_manifest(out / "manifest.jsonl").records)
+            size = sum(path.stat().st_size for path in (out / "images").iterdir())
             published = RECORDED_S[workers] if manifest == scenes else None
             table.add_row(
                 name,
@@ -73,6 +77,7 @@ def main() -> None:
                 str(tiles),
                 f"{seconds:.2f}",
                 f"{tiles / seconds:.0f}",
+                f"{size / tiles / 1e6:.2f}",
                 f"{published:.2f}" if published else "",
                 f"{published / seconds:.1f}" if published else "",
                 f"{kilobytes / 1024:.0f} MiB",
@@ -81,17 +86,11 @@ def main() -> None:
 
 
 def measured(manifest: Path, out: Path, workers: int) -> tuple[float, int]:
-    """Seconds of a process that cuts the scenes, start included, and the memory of the largest in it."""
-    command = [sys.executable, __file__, "--cut", str(manifest), str(out), str(workers)]
+    """Seconds of a process that cuts the scenes, start included, and the most KiB that it held."""
+    command = [sys.executable, "-c", TILE, str(manifest), str(out), "--workers", str(workers)]
     begin = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return time.perf_counter() - begin, int(done.stdout.split()[-1])
-
-
-def cut(manifest: Path, out: Path, workers: int) -> None:
-    tile_manifest(read_manifest(manifest), out, workers=workers)
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    sys.stdout.write(f"{max(resource.getrusage(kind).ru_maxrss for kind in kinds)}\n")
 
 
 def draw_scenes(folder: Path) -> Path:

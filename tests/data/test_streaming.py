@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.streaming import open_manifest
 from lmmrotate.errors import DataError
@@ -14,7 +16,12 @@ def path(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     records = tuple(
         ImageRecord(
-            f"{i}é.png", 64, 32, rng.uniform(0, 64, (i % 4, 4, 2)), ("ship",) * (i % 4), (0,) * (i % 4)
+            f"{i}é.png",
+            64,
+            32,
+            rng.uniform(0, 64, (i % 4, 4, 2)),
+            ("ship",) * (i % 4),
+            (0, 0, int(i % 4 == 3))[: i % 4],
         )
         for i in range(50)
     )
@@ -35,6 +42,34 @@ def test_records_are_those_of_the_whole_manifest(path: Path) -> None:
         for record, i in zip(found, index, strict=True):
             assert record.image == whole.records[i].image
             np.testing.assert_array_equal(record.quads, whole.records[i].quads)
+
+
+def test_fingerprint_is_that_of_the_whole_manifest(path: Path) -> None:
+    whole, file = read_manifest(path), open_manifest(path)
+    assert file.fingerprint() == whole.fingerprint()
+    some = file.select(lambda record: "ship" not in record.labels)
+    assert some.fingerprint() == replace(whole, records=whole.records[::4]).fingerprint()
+
+
+def test_balanced_mixing_of_selections(path: Path) -> None:
+    """Filter by what is in a record, then mix: all on the file."""
+    file = open_manifest(path)
+    parts = [file.select(lambda record: not record.labels), file.select(lambda record: 1 in record.difficult)]
+    assert [len(part) for part in parts] == [13, 12]
+    items = epoch_items([len(part) for part in parts], "balanced concat", 0, [1, 4])
+    shown = [parts[part][index] for part, index in items.tolist()]
+    assert sum(1 in record.difficult for record in shown) == 20
+    assert all(bool(record.labels) == (1 in record.difficult) for record in shown)
+
+
+def test_a_file_that_has_changed_is_not_read(path: Path) -> None:
+    file = open_manifest(path)
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"m\.jsonl: has changed since it was opened"):
+        file[0]
+    path.unlink()
+    with pytest.raises(DataError, match=r"m\.jsonl: cannot be read: No such file"):
+        list(file)
 
 
 def test_selecting_and_sampling_keep_the_order(path: Path) -> None:

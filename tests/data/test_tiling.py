@@ -2,7 +2,13 @@ import hashlib
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +21,18 @@ from PIL import Image
 from shapely import box
 from shapely.geometry import Polygon
 
-from lmmrotate.data import rasters, tiling
+from lmmrotate.data import rasters, tile_cutting, tile_objects
 from lmmrotate.data.convert import convert
 from lmmrotate.data.formats.dota import read_labels
-from lmmrotate.data.images import image_size, read_image
+from lmmrotate.data.images import image_size, read_image, read_pixels
 from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.png import is_whole_png
 from lmmrotate.data.records import ImageRecord, SceneRef
-from lmmrotate.data.tiling import TilingSettings, sliding_windows, tile_manifest
+from lmmrotate.data.tile_objects import tile_records
+from lmmrotate.data.tile_windows import TilingSettings, sliding_windows
+from lmmrotate.data.tiling import tile_manifest
 from lmmrotate.errors import ConfigError, DataError
+from lmmrotate.geometry.overlap import iof_matrix
 from lmmrotate.geometry.quads import Quads, as_quads
 
 # The published split tool
@@ -156,7 +166,7 @@ def chosen(quads: Quads, **options: Any) -> list[ImageRecord]:
     """The tiles of a 300 x 200 scene, without cutting any pixels."""
     config = TilingSettings(**{"sizes_px": (200,), "gaps_px": (100,), **options})
     record = one_scene(quads).records[0]
-    tiles, _ = tiling._tile_records(record, sliding_windows(record.wh, config), config)
+    tiles, _ = tile_records(record, sliding_windows(record.wh, config), config)
     return tiles
 
 
@@ -185,6 +195,23 @@ def test_objects_are_chosen_by_the_share_of_their_area(
             iof = polygon.intersection(box(x, y, x + 200, y + 200)).area / polygon.area
             if abs(iof - iof_thr) > 1e-9:
                 assert (tuple(quad.reshape(-1).round(6)) in taken) == (iof > iof_thr), index
+
+
+@given(
+    boxes=st.lists(RECTANGLES, min_size=1, max_size=5),
+    windows=st.lists(
+        st.tuples(*[st.integers(-50, 300)] * 2, *[st.integers(1, 300)] * 2), min_size=1, max_size=4
+    ),
+)
+def test_shares_are_those_of_the_exact_overlap(
+    boxes: list[tuple[float, ...]], windows: list[tuple[int, ...]]
+) -> None:
+    quads = as_quads([rectangle(*b) for b in boxes] + [rectangle(60, 50, 40, 20, 0), np.full((4, 2), 9.0)])
+    areas = [(x, y, x + width, y + height) for x, y, width, height in windows]
+    low, high = np.hsplit(np.array(areas, dtype=float), 2)
+    corners = as_quads([[x0, y0, x1, y0, x1, y1, x0, y1] for x0, y0, x1, y1 in areas])
+    found = tile_objects._shares_inside(quads, low, high)
+    np.testing.assert_allclose(found, iof_matrix(quads, corners), atol=1e-11)
 
 
 def test_cut_objects_become_difficult_and_others_keep_their_mark() -> None:
@@ -285,11 +312,11 @@ def test_a_second_run_cuts_only_what_is_missing_or_old(
     tiles = cut(data, out)
     read: list[str] = []
 
-    def noted(path: Path) -> Image.Image:
+    def noted(path: Path) -> np.ndarray:
         read.append(path.name)
-        return read_image(path)
+        return read_pixels(path)
 
-    monkeypatch.setattr(rasters, "read_image", noted)
+    monkeypatch.setattr(rasters, "read_pixels", noted)
     assert cut(data, out).fingerprint() == tiles.fingerprint()
     assert read == []
 
@@ -311,23 +338,26 @@ def test_a_run_that_breaks_off_leaves_whole_tiles_and_goes_on(
     data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, calls = tmp_path / "out", []
-    encode = cv2.imencode
+    encode = tile_cutting.encode_png
 
-    def interrupt(*arguments: Any) -> Any:
+    def interrupt(pixels: np.ndarray) -> list[bytes]:
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return encode(*arguments)
+        return encode(pixels)
 
-    monkeypatch.setattr(cv2, "imencode", interrupt)
+    monkeypatch.setattr(tile_cutting, "encode_png", interrupt)
     with pytest.raises(KeyboardInterrupt):
         cut(data, out)
     assert len(os.listdir(out / "images")) == 3
     assert not (out / "manifest.jsonl").exists()
     (out / "images" / ".0123.tmp").write_bytes(b"half")  # as a killed process leaves it
+    first = sorted((out / "images").glob("*.png"))[0]
+    first.write_bytes(first.read_bytes()[:-5])  # as a power cut may leave it
     calls.extend([1] * 9)
     tiles = cut(data, out)
-    assert len(calls) == 4 + 9 + 2
+    assert len(calls) == 4 + 9 + 3
+    assert is_whole_png(first)
     assert sorted(os.listdir(out / "images")) == sorted(Path(r.image).name for r in tiles.records)
 
 
@@ -341,6 +371,59 @@ def test_a_bad_image_is_named_and_the_rest_is_kept(workers: int, data: Manifest,
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
     path.write_bytes(whole)
     assert len(cut(data, tmp_path / "out").records) == 5
+
+
+def test_an_error_in_a_thread_stops_the_others(
+    data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scene a waits in its first tile until c has failed: its second tile and scene b are not begun."""
+    failed = threading.Event()
+    encode = tile_cutting.encode_png
+
+    def wait_for_error(pixels: np.ndarray) -> list[bytes]:
+        failed.wait(10)
+        time.sleep(0.2)  # until the caller knows
+        return encode(pixels)
+
+    def read(path: Path) -> np.ndarray:
+        if path.name == "c.png":
+            failed.set()
+            raise DataError("c is bad")
+        return read_pixels(path)
+
+    monkeypatch.setattr(tile_cutting, "encode_png", wait_for_error)
+    monkeypatch.setattr(rasters, "read_pixels", read)
+    a, b, c = data.records
+    with pytest.raises(DataError, match="c is bad"):
+        cut(replace(data, records=(a, c, b)), tmp_path / "out", workers=2)
+    assert threading.active_count() == 1
+    names = os.listdir(tmp_path / "out" / "images")
+    assert "a__200__0___0.png" in names
+    assert "a__200__100___0.png" not in names
+    monkeypatch.undo()
+    assert len(cut(data, tmp_path / "again", workers=2).records) == 5
+
+
+def test_ctrl_c_ends_a_run_with_threads_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    records = []
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (800, 800, 3), np.uint8)).save(tmp_path / f"{i}.png")
+        records.append(ImageRecord(f"{i}.png", 800, 800))
+    Manifest("d", "s", ("ship",), tuple(records)).write(tmp_path / "m.jsonl")
+    command = [sys.executable, "-m", "lmmrotate", "tile", tmp_path / "m.jsonl", tmp_path / "out",
+               "--size", "64", "--gap", "48", "--workers", "2"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        images = tmp_path / "out" / "images"
+        while not images.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, "interrupted; the same command goes on" in errors) == (130, True)
+    assert not list(images.glob(".*.tmp"))
+    assert 0 < len(os.listdir(images)) < 4 * 47 * 47
+    tiles = tile_manifest(read_manifest(tmp_path / "m.jsonl"), tmp_path / "out", 64, 48, workers=2)
+    assert len(os.listdir(images)) == len(tiles.records) == 4 * 47 * 47
 
 
 def test_images_that_do_not_fit_the_manifest(data: Manifest, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lmmrotate.data.manifest import read_manifest
+from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
 from lmmrotate.evaluation.evaluate import evaluate
@@ -109,21 +111,79 @@ def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:
     assert Predictor.from_run(run).classes
 
 
-def test_ranks_train_together(config: Config, tmp_path: Path) -> None:
-    """Two processes on this CPU: half the steps for the same passes over the data, one run directory."""
-    settings = config(max_steps=-1, num_train_epochs=2, per_device_train_batch_size=1)
-    path = tmp_path / "run.yaml"
-    path.write_text(config_to_yaml(settings))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+def record_reading(path: str, replace_attribute: Callable[[object, str, object], None]) -> None:
+    """From now on, write down every answer that is read: epoch, index in it, name of the image."""
+    epochs: list[int] = []
+    set_epoch, answer = AnswerDataset.set_epoch, AnswerDataset.answer
+
+    def listen(dataset: AnswerDataset, epoch: int) -> None:
+        epochs.append(epoch)
+        set_epoch(dataset, epoch)
+
+    def watch(dataset: AnswerDataset, index: int) -> tuple[Path, str]:
+        found = answer(dataset, index)
+        with open(path, "a") as file:
+            file.write(json.dumps([epochs[-1], index, found[0].stem]) + "\n")
+        return found
+
+    replace_attribute(AnswerDataset, "set_epoch", listen)
+    replace_attribute(AnswerDataset, "answer", watch)
+
+
+RANK = f"""
+import json, os, sys
+from pathlib import Path
+from typing import Callable
+from lmmrotate.cli.main import main
+from lmmrotate.training.dataset import AnswerDataset
+
+{inspect.getsource(record_reading)}
+record_reading("rank" + os.environ["RANK"], setattr)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ranks_train_together(
+    config: Config, data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes on this CPU share the very epochs that one would see, and write one run directory."""
+    settings = config(
+        data_path=(str(data((1, 1), name="small")), str(data((1,) * 6, name="large"))),
+        dataset_mode="balanced concat",
+        max_steps=-1,
+        num_train_epochs=2,
+        per_device_train_batch_size=1,
+    )
+    (tmp_path / "run.yaml").write_text(config_to_yaml(settings))
+    (tmp_path / "rank.py").write_text(RANK)
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "rank.py"]
     done = subprocess.run(
-        [*command, "-m", "lmmrotate", "train", "--config", str(path), "--json"],
+        [sys.executable, *launcher, "train", "--config", "run.yaml", "--json"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
-    assert json.loads(done.stdout)["steps"] == 2 * 4 / 2
+    assert json.loads(done.stdout)["steps"] == 2 * 8 / 2
     assert Predictor.from_run(settings.output_dir).classes
+
+    record_reading(str(tmp_path / "alone"), monkeypatch.setattr)
+    assert train(replace(settings, output_dir=str(tmp_path / "alone_run"))).steps == 2 * 8
+    first, second, whole = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("rank0", "rank1", "alone")
+    )
+    assert [item for pair in zip(first, second, strict=True) for item in pair] == whole
+    for epoch in (0, 1):
+        items = epoch_items((2, 6), "balanced concat", epoch).tolist()
+        published = {i: f"{('small', 'large')[which]}{place}" for i, (which, place) in enumerate(items)}
+        assert {index: name for number, index, name in whole if number == epoch} == published
+        halves = [{index for number, index, _ in rank if number == epoch} for rank in (first, second)]
+        assert [len(half) for half in halves] == [4, 4]
+        assert not halves[0] & halves[1]
+    names = [name for _, _, name in whole]
+    assert names[:8] != names[8:]
 
 
 def test_other_options_in_the_same_folder_are_refused(config: Config, tmp_path: Path) -> None:

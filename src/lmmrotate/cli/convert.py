@@ -41,6 +41,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--classes", nargs="+", metavar="NAME", help="class list (default: the data set's, or collected)"
     )
     parser.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="a text file that names the images to read, one a line, with or without ending, such as "
+        "ImageSets/Main/trainval.txt (default: all)",
+    )
+    parser.add_argument(
         "--on_bad",
         choices=("error", "skip"),
         default="error",
@@ -53,7 +60,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.cli.formats import all_formats
     from lmmrotate.data.convert import convert
+    from lmmrotate.data.formats.objects import read_text
+    from lmmrotate.errors import ConfigError
 
+    only = args.only and [line.strip() for line in read_text(args.only).splitlines() if line.strip()]
+    if only == []:
+        raise ConfigError(f"--only: {args.only} names no image")
     conversion = convert(
         args.image_folder,
         args.annotations,
@@ -63,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         annotation_format=args.source,
         to=args.to,
         classes=args.classes,
+        only=only,
         on_bad=args.on_bad,
         formats=all_formats(),
     )

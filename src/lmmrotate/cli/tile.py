@@ -72,7 +72,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--overview", action="store_true", help="also draw every scene with its windows: FOLDER/overview"
     )
-    parser.add_argument("--workers", type=positive_int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=positive_int, help="threads (default: one a core)")
     add_verbosity(parser)
     parser.set_defaults(run=run)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmmrotate.data.catalog import dataset_spec, is_known
+from lmmrotate.data.catalog import dataset_spec, is_known, published_splits
 from lmmrotate.data.formats import FORMATS
 from lmmrotate.data.formats import annotation_format as format_named
 from lmmrotate.data.formats.base import ConversionReport, Format, OnBad, WriteReport
@@ -25,6 +25,8 @@ class Conversion:
     written: WriteReport
     classes_from: str
     """Where the class list comes from: "given", "catalog" or "files"."""
+    published: tuple[str, str] | None = None
+    """For a known data set, the splits that train and evaluate as published (``published_splits``)."""
 
     @property
     def path(self) -> Path:
@@ -34,6 +36,8 @@ class Conversion:
     def summary(self) -> str:
         """What was done, in a few lines of plain text."""
         lines = [self.report.summary(), f"class list: {self.classes_from}", self.written.summary()]
+        if self.published:
+            lines.append("as published, {} trains and {} evaluates".format(*self.published))
         if self.path.suffix == ".jsonl" and self.manifest.image_folder != self.path.parent:
             lines.append(f"image paths are relative to {self.manifest.image_folder}: name it when reading")
         return "\n".join(lines)
@@ -49,6 +53,7 @@ def convert(
     annotation_format: str | None = None,
     to: str = "manifest",
     classes: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
     on_bad: OnBad = "error",
     formats: Mapping[str, Format] = FORMATS,
 ) -> Conversion:
@@ -66,6 +71,7 @@ def convert(
         annotation_format: of what is read; default: the catalog's for this data set, else "dota".
         to: format of what is written.
         classes: default: the catalog's, else the names found in the annotation files, sorted.
+        only: names of images, with or without ending, that make up the split; others are not read.
         on_bad: "error" stops at the first annotation that cannot be used; "skip" leaves it out and counts.
         formats: by name, the formats to choose from.
 
@@ -91,12 +97,14 @@ def convert(
         on_bad=on_bad,
         dataset=spec.name if spec else dataset,
         split=split,
+        only=only,
     )
     if not manifest.classes:
         raise ConfigError(f"{image_folder}: no objects to take class names from; give classes or a data set")
     if to == "manifest":
         manifest = relative_to(manifest, out.parent)
-    return Conversion(manifest, report, wanted.write(manifest, out), source)
+    published = published_splits(dataset) if spec else None
+    return Conversion(manifest, report, wanted.write(manifest, out), source, published)
 
 
 def relative_to(manifest: Manifest, folder: Path) -> Manifest:

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from lmmrotate.data.png_reading import decode_plain_png
 from lmmrotate.errors import DataError
 
 MAX_PIXELS = 1_000_000_000
@@ -67,7 +68,7 @@ _DAMAGED = (
     zlib.error,
     cv2.error,
 )
-_PILLOW_LOCK = threading.Lock()
+_GLOBALS_LOCK = threading.Lock()
 
 
 def read_image(path: Path) -> Image.Image:
@@ -89,6 +90,25 @@ def read_image(path: Path) -> Image.Image:
         except _DAMAGED as error:
             raise DataError(f"{path}: truncated or damaged image: {error}") from error
     return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
+
+
+def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """The pixels (H, W, 3) of ``read_image``, for plain PNG in half the time.
+
+    Raises:
+        DataError: as ``read_image``.
+    """
+    with _opened(path) as image:
+        plain = (
+            image.format == "PNG"
+            and image.mode == "RGB"
+            and not image.has_transparency_data
+            and not _has_sixteen_bit_colour(image)
+            and not getattr(image, "is_animated", False)
+            and _orientation(image) == 1
+        )
+    pixels = decode_plain_png(path) if plain else None
+    return np.asarray(read_image(path)) if pixels is None else pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -176,11 +196,19 @@ def _opened(path: Path, limit: int | None = MAX_PIXELS) -> Iterator[Image.Image]
 
 
 @contextmanager
-def _pillow_limit(most: int | None = MAX_PIXELS) -> Iterator[None]:
-    # Pillow's pixel limit and Python's warning filters are global: changed by one thread at a time, and
-    # not for longer than needed. Warnings about odd metadata are no business of the caller's.
-    with _PILLOW_LOCK, warnings.catch_warnings():
+def quiet() -> Iterator[None]:
+    """Without warnings: those about odd metadata are no business of the caller's.
+
+    Python's warning filters are one for all threads: keep the body short, other threads wait for its end.
+    """
+    with _GLOBALS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _pillow_limit(most: int | None = MAX_PIXELS) -> Iterator[None]:
+    with quiet():  # which also lets one thread at a time change Pillow's limit
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
         try:

@@ -15,7 +15,7 @@ outside that folder.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,7 @@ class Manifest:
         Raises:
             DataError: naming the first that is not, and how to say where images are.
         """
-        missing = [record for record in self.records if not self.image_path(record).is_file()]
-        if missing:
-            raise DataError(
-                f"{self.image_path(missing[0])}: no such file ({len(missing)} of {len(self.records)} images "
-                f"of the manifest are missing); images are looked for under {self.image_folder or '.'}, "
-                "and image_folder names another folder"
-            )
+        require_images([record.image for record in self.records], self.image_folder)
 
     def fingerprint(self) -> str:
         """SHA-256 of what would be written: the same data gives the same value on any machine."""
@@ -80,17 +74,33 @@ class Manifest:
         write_text_atomic(path, self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield dump_line(
-            {
-                "kind": KIND,
-                "schema_version": SCHEMA_VERSION,
-                "dataset": self.dataset,
-                "split": self.split,
-                "classes": list(self.classes),
-            }
-        )
+        yield header_line(self.dataset, self.split, self.classes)
         for record in self.records:
             yield dump_line(_row(record))
+
+
+def require_images(images: Collection[str], image_folder: Path) -> None:
+    """Make sure that every image of a manifest is there (see ``Manifest.require_images``)."""
+    missing = [image for image in images if not (image_folder / image).is_file()]
+    if missing:
+        raise DataError(
+            f"{image_folder / missing[0]}: no such file ({len(missing)} of {len(images)} images of the "
+            f"manifest are missing); images are looked for under {image_folder or '.'}, and image_folder "
+            "names another folder"
+        )
+
+
+def header_line(dataset: str, split: str, classes: Sequence[str]) -> str:
+    """The first line of a manifest, with its newline."""
+    return dump_line(
+        {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "dataset": dataset,
+            "split": split,
+            "classes": list(classes),
+        }
+    )
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:

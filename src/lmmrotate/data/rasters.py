@@ -8,7 +8,6 @@ than 8 bits stretched by the percentiles of the scene, which a large one gives b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.data.images import MAX_PIXELS, image_size, read_image, stretch_limits, stretched
+from lmmrotate.data.images import MAX_PIXELS, image_size, quiet, read_pixels, stretch_limits, stretched
 from lmmrotate.errors import DataError
 
 Window = Callable[[int, int, int, int], npt.NDArray[np.uint8]]
@@ -52,7 +51,7 @@ def open_windows(path: Path) -> Iterator[Window]:
             with _raster(path) as window:
                 yield window
             return
-    pixels = np.asarray(read_image(path))
+    pixels = read_pixels(path)
     yield lambda x0, y0, x1, y1: pixels[y0:y1, x0:x1]
 
 
@@ -70,13 +69,14 @@ def overview(path: Path, longest_px: int) -> npt.NDArray[np.uint8]:
 def _raster(path: Path) -> Iterator[Window]:
     import rasterio
     from rasterio.enums import ColorInterp
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
     from rasterio.windows import Window as RasterWindow
 
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         try:
-            with rasterio.open(path) as file:
+            with quiet():  # about a file without georeference
+                file = rasterio.open(path)
+            with file:
                 colours = [i for i, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha]
                 alpha = [i for i, kind in enumerate(file.colorinterp, 1) if kind == ColorInterp.alpha]
                 bands = (colours[:3] if len(colours) >= 3 else colours[:1]) + alpha[:1]

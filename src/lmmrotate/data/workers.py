@@ -1,4 +1,4 @@
-"""Worker processes that end when they should."""
+"""Worker threads and processes that end when they should."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import cv2
 
@@ -19,6 +19,43 @@ from lmmrotate.errors import DataError
 def core_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def follow_all(
+    jobs: Iterable[Generator[object]], workers: int, stepped: Callable[[], object] = lambda: None
+) -> None:
+    """Run every generator to its end, in ``workers`` threads (1: in this one).
+
+    For work that holds Python's lock for a small part of its time only. The first error, or Ctrl-C, is
+    raised as soon as each of the other threads has finished the step it is at; a generator is closed by
+    the thread that ran it.
+
+    Args:
+        jobs: each is followed by one thread.
+        workers: threads, at least 1.
+        stepped: called after each step, by the thread that made it.
+    """
+    stop = threading.Event()
+
+    def follow(job: Generator[object]) -> None:
+        with closing(job):
+            while not stop.is_set() and next(job, stop) is not stop:
+                stepped()
+
+    if workers == 1:
+        for job in jobs:
+            follow(job)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            pending = {pool.submit(follow, job) for job in jobs}
+            while pending:
+                # On Windows, Ctrl-C does not end a wait without a limit.
+                done, pending = wait(pending, timeout=1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+        finally:
+            stop.set()
 
 
 @contextmanager

@@ -9,10 +9,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def jit(function: F) -> F:
-    """Compile ``function`` on its first call, and keep the machine code on disk for the next run."""
+    """Compile ``function`` on its first call, and keep the machine code on disk for the next run.
+
+    While it runs, other Python threads go on.
+    """
     try:
-        compiled = numba.njit(function, cache=True)
+        compiled = numba.njit(function, cache=True, nogil=True)
     except RuntimeError:
         # No folder for the cache is writable (a read-only container): compile once a process instead.
-        compiled = numba.njit(function)
+        compiled = numba.njit(function, nogil=True)
     return cast(F, compiled)

@@ -1,20 +1,27 @@
-"""From manifests to (image, answer) pairs, with every answer checked before training begins."""
+"""From manifests to (image, answer) pairs, with every answer checked before training begins.
+
+Records stay in their files and answers are written when their images are read, so that a data set takes some
+24 bytes an image in every process, whatever it holds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from torch.utils.data import Dataset
 
 from lmmrotate.codec.base import BoxCodec
-from lmmrotate.data.images import image_size, read_image
-from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.images import read_image
 from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.records import ImageRecord
-from lmmrotate.errors import ConfigError, DataError
+from lmmrotate.data.streaming import ManifestFile
+from lmmrotate.errors import DataError
+from lmmrotate.training.manifests import followed
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,34 @@ class AnswerCounts:
     """Tokens of the longest answer kept."""
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model should write about the images of one manifest."""
+
+    images: ManifestFile
+    codec: BoxCodec
+    boxes: npt.NDArray[np.int64]
+    """(N,) how many boxes each answer holds: all of the image's, or those that fit."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Path, str]:
+        """Path of an image, and its answer."""
+        record = self.images[index]
+        answer = self.codec.encode(record.quads, record.labels, record.wh)
+        kept = int(self.boxes[index])
+        if kept < len(record.labels):
+            answer = _encode_first(record, self.codec, _answer_order(record, self.codec, answer), kept)
+        return self.images.image_path(record), answer
+
+
 class AnswerDataset(Dataset[tuple[Image.Image, str]]):
     """Images and the answers a model should write about them, as an epoch shows them."""
 
     def __init__(
         self,
-        items: Sequence[Sequence[tuple[Path, str]]],
+        answers: Sequence[Answers],
         counts: AnswerCounts,
         *,
         mode: str = "concat",
@@ -45,61 +74,40 @@ class AnswerDataset(Dataset[tuple[Image.Image, str]]):
     ) -> None:
         """
         Args:
-            items: image and answer, by data set.
+            answers: by data set.
             counts: what became of the records.
             mode, weights: how data sets are mixed (``data.mixing.epoch_items``).
         """
-        self._items = items
+        self._answers = answers
         self._mode, self._weights = mode, weights
         self.counts = counts
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Show what this epoch, counted from 0, holds; its length is always the same."""
-        sizes = [len(items) for items in self._items]
+        sizes = [len(answers) for answers in self._answers]
         self._shown = epoch_items(sizes, self._mode, epoch, self._weights)
 
     def __len__(self) -> int:
         return len(self._shown)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, str]:
-        dataset, place = self._shown[index].tolist()
-        path, answer = self._items[dataset][place]
+        """An image and its answer.
+
+        Raises:
+            DataError: if the image cannot be read, or the manifest has changed since it was opened.
+        """
+        path, answer = self.answer(index)
         return read_image(path), answer
 
-
-def read_training_manifests(paths: Sequence[str], image_folders: Sequence[str]) -> list[Manifest]:
-    """Read the manifests, which must share one class list.
-
-    Raises:
-        ConfigError: if their class lists differ.
-        DataError: if a manifest or one of its images is missing, or an image has another size.
-    """
-    folders: list[Path | None] = [Path(f) for f in image_folders] or [None for _ in paths]
-    manifests = [read_manifest(Path(p), f) for p, f in zip(paths, folders, strict=True)]
-    for path, manifest in zip(paths, manifests, strict=True):
-        if manifest.classes != manifests[0].classes:
-            raise ConfigError(
-                f"{path}: its class list differs from that of {paths[0]}: "
-                f"{', '.join(manifest.classes)} against {', '.join(manifests[0].classes)}"
-            )
-        manifest.require_images()
-        for record in manifest.records:
-            _check_size(manifest, record)
-    return manifests
-
-
-def _check_size(manifest: Manifest, record: ImageRecord) -> None:
-    path = manifest.image_path(record)
-    found = image_size(path)
-    if found != record.wh:
-        raise DataError(
-            f"{path}: is {found[0]} x {found[1]} px, but the manifest says {record.width} x {record.height}"
-        )
+    def answer(self, index: int) -> tuple[Path, str]:
+        """Path of an image, and its answer."""
+        dataset, place = map(int, self._shown[index])
+        return self._answers[dataset][place]
 
 
 def build_answers(
-    manifests: Sequence[Manifest],
+    manifests: Sequence[ManifestFile],
     codec: BoxCodec,
     count_tokens: Callable[[str], int],
     max_tokens: int,
@@ -108,7 +116,7 @@ def build_answers(
     mode: str = "concat",
     weights: Sequence[float] = (),
 ) -> AnswerDataset:
-    """Write every image's answer and make sure that it fits into ``max_tokens``.
+    """Write every image's answer once to make sure that it fits into ``max_tokens``.
 
     Args:
         count_tokens: tokens that an answer takes, start and end included.
@@ -119,45 +127,49 @@ def build_answers(
     Raises:
         DataError: if no image is left, or with ``over_long="error"`` naming the image.
     """
-    datasets: list[list[tuple[Path, str]]] = []
-    counts = AnswerCounts()
+    datasets: list[Answers] = []
+    skipped = dropped = shortened = longest = 0
     for manifest in manifests:
-        items: list[tuple[Path, str]] = []
-        for record in manifest.records:
-            kept, answer = _fit(record, codec, count_tokens, max_tokens, over_long)
-            dropped = len(record.labels) - kept
-            if answer is None:
-                counts = replace(counts, skipped_images=counts.skipped_images + 1)
+        boxes = np.full(len(manifest), -1)
+        for index, record in enumerate(followed("writing answers", manifest)):
+            fit = _fit(record, codec, count_tokens, max_tokens, over_long)
+            if fit is None:
+                skipped += 1
                 continue
-            items.append((manifest.image_path(record), answer))
-            counts = replace(
-                counts,
-                images=counts.images + 1,
-                boxes=counts.boxes + kept,
-                dropped_boxes=counts.dropped_boxes + dropped,
-                shortened_answers=counts.shortened_answers + bool(dropped),
-                longest_answer=max(counts.longest_answer, count_tokens(answer)),
-            )
-        datasets.append(items)
-    if not any(datasets):
+            boxes[index], tokens = fit
+            dropped += len(record.labels) - fit[0]
+            shortened += fit[0] < len(record.labels)
+            longest = max(longest, tokens)
+        kept = boxes >= 0
+        datasets.append(Answers(manifest.take(kept), codec, boxes[kept]))
+    counts = AnswerCounts(
+        images=sum(map(len, datasets)),
+        boxes=sum(int(answers.boxes.sum()) for answers in datasets),
+        skipped_images=skipped,
+        dropped_boxes=dropped,
+        shortened_answers=shortened,
+        longest_answer=longest,
+    )
+    if not counts.images:
         raise DataError("the data holds no image to train on")
     return AnswerDataset(datasets, counts, mode=mode, weights=weights)
 
 
 def _fit(
     record: ImageRecord, codec: BoxCodec, count_tokens: Callable[[str], int], max_tokens: int, over_long: str
-) -> tuple[int, str | None]:
-    """How many boxes the answer holds, and the answer; None leaves the image out."""
+) -> tuple[int, int] | None:
+    """How many boxes the answer holds, and its tokens; None leaves the image out."""
     answer = codec.encode(record.quads, record.labels, record.wh)
     if not answer:
-        return 0, None
-    if count_tokens(answer) <= max_tokens:
-        return len(record.labels), answer
+        return None
+    tokens = count_tokens(answer)
+    if tokens <= max_tokens:
+        return len(record.labels), tokens
     if over_long == "skip":
-        return 0, None
+        return None
     if over_long == "error":
         raise DataError(
-            f"{record.image}: the answer for {len(record.labels)} boxes takes {count_tokens(answer)} tokens, "
+            f"{record.image}: the answer for {len(record.labels)} boxes takes {tokens} tokens, "
             f"more than {max_tokens}; cut smaller tiles, raise language_model_max_length, or set over_long "
             "to drop_boxes or skip"
         )
@@ -166,12 +178,13 @@ def _fit(
     order = _answer_order(record, codec, answer)
     while low < high:
         middle = (low + high + 1) // 2
-        if count_tokens(_encode_first(record, codec, order, middle)) <= max_tokens:
-            low = middle
+        count = count_tokens(_encode_first(record, codec, order, middle))
+        if count <= max_tokens:
+            low, tokens = middle, count
         else:
             high = middle - 1
     # Not one box fits: "There are none." would teach a falsehood.
-    return (low, _encode_first(record, codec, order, low)) if low else (0, None)
+    return (low, tokens) if low else None
 
 
 def _answer_order(record: ImageRecord, codec: BoxCodec, answer: str) -> list[int]:

@@ -28,7 +28,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.data.jsonl import write_text_atomic
-from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.streaming import ManifestFile
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
@@ -39,7 +39,8 @@ from lmmrotate.training.checkpoints import (
     remove_incomplete_checkpoints,
 )
 from lmmrotate.training.config import INCIDENTAL, TrainConfig
-from lmmrotate.training.dataset import AnswerCounts, AnswerDataset, build_answers, read_training_manifests
+from lmmrotate.training.dataset import AnswerCounts, AnswerDataset, build_answers
+from lmmrotate.training.manifests import open_training_manifests
 from lmmrotate.training.objective import Objective
 from lmmrotate.training.options import config_to_yaml
 from lmmrotate.training.progress import ProgressBar
@@ -81,7 +82,7 @@ def train(config: TrainConfig) -> TrainResult:
         folder / CONFIG_FILE, config, INCIDENTAL, begun=last_complete_checkpoint(folder) is not None
     )
     set_seed(config.seed)
-    manifests = read_training_manifests(config.data_path, config.image_folder)
+    manifests = open_training_manifests(config.data_path, config.image_folder)
     codec = make_codec(config.response_format, manifests[0].classes)
     family = load_family(
         config.model_name_or_path,
@@ -279,11 +280,11 @@ def _arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
     )
 
 
-def _describe(manifest: Manifest) -> dict[str, Any]:
+def _describe(manifest: ManifestFile) -> dict[str, Any]:
     return {
         "dataset": manifest.dataset,
         "split": manifest.split,
-        "images": len(manifest.records),
+        "images": len(manifest),
         "fingerprint": manifest.fingerprint(),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -166,6 +166,7 @@ class Reader(Protocol):
         on_bad: OnBad = "error",
         dataset: str = "",
         split: str = "",
+        only: Collection[str] | None = None,
     ) -> tuple[Manifest, ConversionReport]:
         """A manifest whose image paths are relative to ``image_folder``, and the account.
 
@@ -177,6 +178,7 @@ class Reader(Protocol):
             on_bad: what to do with an annotation or image that cannot be used.
             dataset: name to write into the manifest.
             split: as well.
+            only: names of images, with or without ending; others are not read. None reads all.
 
         Raises:
             DataError: naming file and line, for what cannot be read.

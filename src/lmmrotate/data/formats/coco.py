@@ -59,7 +59,7 @@ def read_file(
     classes: Sequence[str] | None = None,
     left_out: Sequence[str] = (),
     on_bad: OnBad = "error",
-    **names: str,
+    **options: Any,
 ) -> tuple[Manifest, ConversionReport]:
     """Read the images that a COCO file lists (see ``formats.base.Reader``, ``formats.objects.read_listed``).
 
@@ -83,7 +83,7 @@ def read_file(
         classes=classes,
         left_out=left_out,
         on_bad=on_bad,
-        **names,
+        **options,
     )
     return manifest, replace(report, skipped=(*report.skipped, *lost))
 

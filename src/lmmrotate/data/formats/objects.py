@@ -175,6 +175,7 @@ def read_pairs(
     on_bad: OnBad = "error",
     dataset: str = "",
     split: str = "",
+    only: Collection[str] | None = None,
 ) -> tuple[Manifest, ConversionReport]:
     """Read a folder of images and a folder of label files of the same names (see ``formats.base.Reader``).
 
@@ -185,7 +186,7 @@ def read_pairs(
         image_folder, annotations: the folders.
         suffix: of label files, lower case, ``.txt``.
         parse: reads one of them.
-        classes, left_out, on_bad, dataset, split: see ``formats.base.Reader``.
+        classes, left_out, on_bad, dataset, split, only: see ``formats.base.Reader``.
 
     Raises:
         DataError: as ``collect`` and ``image_size``; also for a missing folder, a folder without images,
@@ -195,7 +196,9 @@ def read_pairs(
     label_files = {} if annotations is None else _label_files(annotations, suffix)
     account = Account(orphans=sorted(label_files[stem].name for stem in label_files.keys() - images))
     records = []
-    for stem, image in images.items():
+    for name in wanted_images([path.name for path in images.values()], only, image_folder):
+        stem = Path(name).stem
+        image = images[stem]
         objects: ObjectsOf | None = None
         if stem in label_files:
             objects = partial(parse, label_files[stem])
@@ -215,6 +218,7 @@ def read_listed(
     on_bad: OnBad = "error",
     dataset: str = "",
     split: str = "",
+    only: Collection[str] | None = None,
 ) -> tuple[Manifest, ConversionReport]:
     """The images that one annotation file lists, in its order; other images of the folder are not read.
 
@@ -222,7 +226,7 @@ def read_listed(
         image_folder: what the listed names are relative to.
         listed: by image name, what gives its objects, called with the image's (width, height). Listed
             images that are not in the folder are left out and counted.
-        classes, left_out, on_bad, dataset, split: see ``formats.base.Reader``.
+        classes, left_out, on_bad, dataset, split, only: see ``formats.base.Reader``.
 
     Raises:
         DataError: as ``collect`` and ``image_size``; also for a missing folder, and if no listed image is
@@ -232,7 +236,8 @@ def read_listed(
         raise DataError(f"{image_folder}: no such folder; expected the folder of images")
     account = Account()
     records = []
-    for name, objects in listed.items():
+    for name in wanted_images(listed, only, image_folder):
+        objects = listed[name]
         path = image_folder / name
         if len(path.name) > _LONGEST_NAME or not path.is_file():
             account.orphans.append(name)
@@ -242,6 +247,31 @@ def read_listed(
     if listed and not records:
         raise DataError(f"{image_folder}: none of the {len(listed)} listed images is here, such as {name!r}")
     return _manifest(records, account, image_folder, classes, dataset, split)
+
+
+def wanted_images(images: Iterable[str], only: Collection[str] | None, image_folder: Path) -> list[str]:
+    """The images that a list names, in the order in which they are given; without a list all of them.
+
+    Args:
+        images: names, perhaps with folders.
+        only: names without folder, with or without ending.
+        image_folder: for the error.
+
+    Raises:
+        DataError: for a name in the list that no image has.
+    """
+    images = list(images)
+    if only is None:
+        return images
+    names = {image: {PurePosixPath(image).name, PurePosixPath(image).stem} for image in images}
+    unknown = set(only).difference(*names.values())
+    if unknown:
+        raise DataError(
+            f"{image_folder}: {len(unknown)} of the {len(only)} images of the list are not here, such as "
+            f"{min(unknown)!r}"
+        )
+    wanted = set(only)
+    return [image for image in images if wanted & names[image]]
 
 
 def _record(
