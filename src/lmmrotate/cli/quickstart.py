@@ -29,8 +29,8 @@ TRAIN_TILES = 300
 HELD_OUT_TILES = 100
 STEPS = 480
 
-SCRATCH_CLASSES = ("large-vehicle", "ship", "storage-tank", "swimming-pool", "tennis-court")
-SCRATCH_GSD_M = (0.18, 0.32)
+SCRATCH_CLASSES = ("plane", "ship", "storage-tank", "swimming-pool")
+SCRATCH_GSD_M = (0.2, 0.35)
 SCRATCH_TILE_PX = 128
 SCRATCH_STEPS = (550, 425, 875)
 """Updates of the three stages."""
@@ -119,6 +119,7 @@ def _from_scratch(folder: Path) -> Path:
             scene_views=4,
             response_format="rbox",  # five tokens a box: learned much sooner than four corners
             ema_decay=0.99,
+            joint_smoothing=(4.0, 2.0),
             vision_steps=vision_steps,
             language_steps=language_steps,
             joint_steps=joint_steps,
