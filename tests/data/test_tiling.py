@@ -414,7 +414,11 @@ def test_ctrl_c_ends_a_run_with_threads_and_the_same_command_goes_on(tmp_path: P
     Manifest("d", "s", ("ship",), tuple(records)).write(tmp_path / "m.jsonl")
     command = [sys.executable, "-m", "lmmrotate", "tile", tmp_path / "m.jsonl", tmp_path / "out",
                "--size", "64", "--gap", "48", "--workers", "2"]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    heard = {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    }  # unlike after "&"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes, **heard) as process:  # type: ignore[call-overload]
         images = tmp_path / "out" / "images"
         while not images.exists() and process.poll() is None:
             time.sleep(0.01)
