@@ -30,7 +30,7 @@ HELD_OUT_TILES = 100
 STEPS = 480
 
 SCRATCH_CLASSES = ("plane", "ship", "storage-tank", "swimming-pool")
-SCRATCH_GSD_M = (0.2, 0.35)
+SCRATCH_GSD_M = (0.18, 0.3)
 SCRATCH_TILE_PX = 128
 SCRATCH_STEPS = (550, 425, 875)
 """Updates of the three stages."""
@@ -49,7 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="train from random weights instead, in three stages, to detect five classes in easy tiles",
+        help="train from random weights instead, in three stages, to detect four classes in easy tiles",
     )
     parser.add_argument("--max_steps", type=positive_int, default=STEPS, help="default: %(default)s")
     parser.add_argument("--no_open", action="store_true", help="do not open the report in a browser")
