@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,7 @@ def statistics_table(found: Statistics, title: str, max_tokens: int) -> Table:
         ("objects an image", range_text(found.per_image)),
         ("long side", range_text(sides[:, 0], "px")),
         ("short side", range_text(sides[:, 1], "px")),
+        ("angle of long side", range_text(np.degrees(found.angles_rad), "degrees")),
     ]
     if len(found.answer_tokens):
         cut = int((found.answer_tokens > max_tokens).sum())

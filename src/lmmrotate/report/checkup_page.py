@@ -116,6 +116,7 @@ def _numbers_section(part: Examined, found: Statistics, place: int, max_tokens: 
         ("Objects in an image", range_text(found.per_image)),
         ("Long side", range_text(found.sides_px[:, 0], "px")),
         ("Short side", range_text(found.sides_px[:, 1], "px")),
+        ("Angle of long side", range_text(np.degrees(found.angles_rad), "degrees")),
         ("Answer tokens", range_text(found.answer_tokens)),
     ]
     yield f'<section id="numbers-{place}">\n<h2>Numbers: {page_text(part.source.name)}</h2>\n'
