@@ -32,7 +32,7 @@ STEPS = 480
 SCRATCH_CLASSES = ("plane", "ship", "storage-tank", "swimming-pool")
 SCRATCH_GSD_M = (0.18, 0.3)
 SCRATCH_TILE_PX = 128
-SCRATCH_STEPS = (550, 425, 875)
+SCRATCH_STEPS = (500, 400, 780)
 """Updates of the three stages."""
 
 
