@@ -84,3 +84,14 @@ def test_a_corrected_copy_and_a_page(folder: Path, capsys: pytest.CaptureFixture
     assert check(folder, *command) == 1, "the same copy once more"
     assert check(folder, "--classes", "ship", "--fix", str(folder)) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_names_that_no_model_can_tell_apart_are_findings(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [LINE.format("ship"), "40 10 60 10 60 20 40 20 Ship 0\n", "40 30 60 30 60 40 40 40 x[/b]<y> 0\n"]
+    (folder / "labels/P1.txt").write_text("".join(lines))
+    assert check(folder) == 1
+    out = capsys.readouterr().out
+    assert "misspelled class (1)" in out
+    assert "x[/b]<y> 1" in out

@@ -61,6 +61,12 @@ def test_what_is_wrong_is_named(row: str, message: str, images: Path) -> None:
         read_file(images, table(images, f"{HEAD}{row}\n"))
 
 
+def test_an_open_quotation_mark_does_not_swallow_the_rest(images: Path) -> None:
+    path = table(images, HEAD + 'a.png,1,1,5,5,"car\na.png,10,10,20,20,car\na.png,11,10,20,20,"bus"\n')
+    with pytest.raises(DataError, match=r"boxes\.csv:"):
+        read_file(images, path)
+
+
 @pytest.mark.parametrize("head", ["", "image_path,label\n", "xmin,ymin,xmax,ymax,label\n"])
 def test_missing_columns(head: str, images: Path) -> None:
     with pytest.raises(DataError, match=r"boxes\.csv:1: expected .*column"):

@@ -76,9 +76,12 @@ def convert(
         formats: by name, the formats to choose from.
 
     Raises:
-        ConfigError: for an unknown format, a wrong ``on_bad``, or no class list at all.
+        ConfigError: for an unknown format, a wrong ``on_bad``, no class list at all, or an output that is the
+            input.
         DataError: naming file and line, for what cannot be read or written.
     """
+    if annotations is not None and os.path.abspath(out) == os.path.abspath(annotations):
+        raise ConfigError(f"{out}: is what is read, too; choose another output")
     spec = dataset_spec(dataset) if is_known(dataset) else None
     source = "given" if classes is not None else f"catalog ({spec.name})" if spec else "annotation files"
     if classes is None and spec is not None:

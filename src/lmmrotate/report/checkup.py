@@ -17,7 +17,7 @@ _PLACES = 3
 
 def statistics_table(found: Statistics, title: str, max_tokens: int) -> Table:
     """What one manifest holds; of numbers least, median, 95th percentile and largest."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=Text(printable(title)), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     sides, image_sides = found.sides_px, found.image_sides_px
@@ -38,7 +38,7 @@ def statistics_table(found: Statistics, title: str, max_tokens: int) -> Table:
         share = f"{cut} of {found.images} longer than {max_tokens}"
         rows.append(("answer tokens", f"{range_text(found.answer_tokens)}; {share}"))
     for name, value in rows:
-        table.add_row(name, printable(value, 4000))
+        table.add_row(name, Text(printable(value, 4000)))
     table.caption = "least / median / 95th percentile / largest"
     return table
 

@@ -14,7 +14,7 @@ from lmmrotate.data.doctor.corrections import correct
 from lmmrotate.data.doctor.findings import Finding
 from lmmrotate.data.doctor.fixing import write_fixed
 from lmmrotate.data.formats import annotation_format
-from lmmrotate.errors import ConfigError
+from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.geometry.rboxes import rboxes_to_quads
 
 CLASSES = ("plane", "ship", "small-vehicle", "Boeing737", "Boeing747")
@@ -118,6 +118,7 @@ def larger(f: Folder) -> None:
 
 def twice(f: Folder) -> None:
     f.image(4).write_bytes(f.image(3).read_bytes())
+    f.labels(4).write_text(f.labels(3).read_text())
 
 
 def other_kind(f: Folder) -> None:
@@ -297,3 +298,36 @@ def test_an_interrupted_copy_goes_on_and_other_folders_are_refused(tmp_path: Pat
         write_fixed(other, out, classes=CLASSES)
     with pytest.raises(ConfigError, match="is not empty"):
         write_fixed(part, tmp_path / "data", classes=CLASSES)
+
+
+def test_of_equal_pictures_the_labelled_one_stays(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.image(4).write_bytes(folder.image(3).read_bytes())
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    assert [finding.kind for finding in part.findings] == ["duplicate image, other objects"]
+    assert len(correct(part, CLASSES).manifest.records) == 6, "somebody has to decide"
+    folder.write(3, [])
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    assert [finding.image for finding in part.findings] == ["P3.png"]
+    assert [record.image for record in correct(part, CLASSES).manifest.records if record.labels][
+        3
+    ] == "P4.png"
+
+
+def test_upright_boxes_beyond_the_image_are_not_taken_for_two_corners_where_there_are_no_sizes(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path)
+    for i in range(6):
+        folder.write(i, ["20 30 150 30 150 150 20 150 ship 0"])
+    assert "xyxy read as xywh" not in {finding.kind for finding in diagnosed(folder)}
+
+
+def test_a_new_ending_does_not_take_the_name_of_another_image(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.image(3).rename(folder.root / "images" / "P4.jpg")
+    folder.labels(4).unlink()
+    source = Source(folder.root / "images", None, annotation_format("csv"))
+    part = examine([source]).parts[0]
+    with pytest.raises(DataError, match=r"P4\.jpg: should be called P4\.png, which another image is"):
+        write_fixed(part, tmp_path / "fixed")

@@ -96,7 +96,7 @@ def examine(
         )
         findings = [
             *annotation_findings(report, source.annotations),
-            *content_findings(manifest, report, classes),
+            *content_findings(manifest, report, source.format, classes),
         ]
         if answer_tokens and manifest.classes:
             findings += _long_answers(manifest, answer_tokens(manifest), max_tokens)
@@ -105,11 +105,11 @@ def examine(
 
 
 def content_findings(
-    manifest: Manifest, report: ConversionReport, classes: Sequence[str] | None
+    manifest: Manifest, report: ConversionReport, kind: Format, classes: Sequence[str] | None
 ) -> Iterator[Finding]:
-    """What is wrong with the objects that could be read."""
+    """What is wrong with the objects that could be read from files of this kind."""
     yield from name_findings(manifest, report, classes)
-    yield from unit_findings(manifest, report)
+    yield from unit_findings(manifest, report, kind.has_sizes)
     yield from box_findings(manifest, report)
 
 

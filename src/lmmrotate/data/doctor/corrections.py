@@ -51,7 +51,7 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
         part: a source as it was examined.
         classes: the class list with which it was examined.
     """
-    of_content = set(content_findings(part.manifest, part.report, classes))
+    of_content = set(content_findings(part.manifest, part.report, part.source.format, classes))
     others = [finding for finding in part.findings if finding not in of_content]
     dropped = {finding.image for finding in others if finding.kind in _DROPPED_IMAGES}
     corrected: Counter[str] = Counter()
@@ -69,7 +69,7 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
     kept = [i for i, record in enumerate(part.manifest.records) if record.image not in dropped]
     manifest = replace(part.manifest, records=tuple(part.manifest.records[i] for i in kept))
     report = replace(part.report, places=tuple(part.report.places[i] for i in kept))
-    findings = list(content_findings(manifest, report, classes))
+    findings = list(content_findings(manifest, report, part.source.format, classes))
     for _ in range(_ROUNDS):
         mendable = [f for f in findings if f.kind in _DROPPED_OBJECTS or f.kind in _MENDED]
         if not mendable:
@@ -77,7 +77,7 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
         corrected.update(f.kind for f in mendable if f.kind in _MENDED)
         left_out.update(f.kind for f in mendable if f.kind in _DROPPED_OBJECTS)
         manifest, report = _mended(manifest, report, mendable, classes)
-        findings = list(content_findings(manifest, report, classes))
+        findings = list(content_findings(manifest, report, part.source.format, classes))
     return Correction(_of_list(manifest, part, classes), corrected, left_out, (*findings, *remaining))
 
 

@@ -19,6 +19,7 @@ from lmmrotate.data.doctor.corrections import Correction, correct
 from lmmrotate.data.doctor.pictures import ENDINGS, kind_of
 from lmmrotate.data.formats.base import WriteReport
 from lmmrotate.data.formats.objects import LEFT_OUT
+from lmmrotate.data.formats.rbox_fields import DEGREES
 from lmmrotate.data.jsonl import replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.progress import progress_bar
@@ -89,7 +90,8 @@ def write_fixed(
 def _refuse_unreadable(part: Examined) -> None:
     lost = [entry for entry in part.report.skipped if not entry.reason.startswith(LEFT_OUT)]
     total = part.report.object_count + len(lost)
-    if len(lost) > _MOST_LOST * total:
+    # Angles in degrees that are small enough for radians have been read, and wrongly.
+    if len(lost) > _MOST_LOST * total or any(entry.reason == DEGREES for entry in lost):
         reasons = ", ".join(sorted({entry.reason for entry in lost}))
         raise ConfigError(
             f"fix: {len(lost)} of {total} objects cannot be read ({reasons}), such as {lost[0].where}; a "
@@ -120,13 +122,19 @@ def _copied(
 ) -> tuple[ImageRecord, ...]:
     """Copy the images, each under an ending that says what it is; the records with their new names."""
     copied = []
+    names = {record.image for record in records}
     with progress_bar("images", progress) as bar:
         for record in bar.track(records, description="copying"):
             path = manifest.image_path(record)
             name = PurePosixPath(record.image)
             endings = ENDINGS.get(kind_of(path), (name.suffix.lower(),))
             if name.suffix.lower() not in endings:
-                name = name.with_suffix(endings[0])
+                renamed = name.with_suffix(endings[0])
+                if renamed.as_posix() in names:
+                    raise DataError(
+                        f"{path}: should be called {renamed.name}, which another image is; rename it"
+                    )
+                name = renamed
             _copy(path, folder / name)
             copied.append(replace(record, image=name.as_posix()))
     return tuple(copied)

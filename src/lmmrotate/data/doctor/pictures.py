@@ -23,6 +23,7 @@ from lmmrotate.errors import DataError
 UNREADABLE = "unreadable image"
 MISLABELLED = "mislabelled image"
 TWICE = "duplicate image"
+TWICE_OTHERWISE = "duplicate image, other objects"
 LEAKAGE = "train/test leakage"
 
 ENDINGS = {
@@ -101,13 +102,18 @@ def twins(
     Yields:
         The place of the manifest to which the finding belongs, and the finding.
     """
-    first: dict[bytes, tuple[int, str]] = {}
+    first: dict[bytes, tuple[int, ImageRecord]] = {}
     for place in reversed(range(len(manifests))):
         manifest = manifests[place]
-        for record, picture in zip(manifest.records, pictures[place], strict=True):
+        # Labelled ones first: of two equal pictures the one without labels is the one too many.
+        pairs = sorted(
+            zip(manifest.records, pictures[place], strict=True), key=lambda pair: not pair[0].labels
+        )
+        for record, picture in pairs:
             if picture.digest is None:
                 continue
-            other, name = first.setdefault(picture.digest, (place, record.image))
+            other, earlier = first.setdefault(picture.digest, (place, record))
+            name = earlier.image
             where = str(manifest.image_path(record))
             if other != place:
                 split = f"{manifests[other].dataset} {manifests[other].split}".strip()
@@ -115,4 +121,12 @@ def twins(
                 yield place, Finding(LEAKAGE, "error", where, text, record.image)
             elif name != record.image:
                 text = f"is the same picture as {name}"
-                yield place, Finding(TWICE, "warning", where, text, record.image)
+                if record.labels and not _same_objects(record, earlier):
+                    text += ", with other objects"
+                    yield place, Finding(TWICE_OTHERWISE, "error", where, text, record.image)
+                else:
+                    yield place, Finding(TWICE, "warning", where, text, record.image)
+
+
+def _same_objects(one: ImageRecord, other: ImageRecord) -> bool:
+    return one.labels == other.labels and np.allclose(one.quads, other.quads, atol=0.5)

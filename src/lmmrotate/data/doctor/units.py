@@ -32,8 +32,11 @@ _TWICE_RAD = float(np.radians(np.pi))
 """The largest angle after a second conversion from degrees to radians: half a turn is 3.14 "degrees"."""
 
 
-def unit_findings(manifest: Manifest, report: ConversionReport) -> Iterator[Finding]:
-    """Coordinates in other units than pixels of the image, sizes where corners belong, tiny angles."""
+def unit_findings(manifest: Manifest, report: ConversionReport, has_sizes: bool) -> Iterator[Finding]:
+    """Coordinates in other units than pixels of the image, sizes where corners belong, tiny angles.
+
+    ``has_sizes``: whether boxes may stand as x y width height in the files.
+    """
     for record, places in zip(manifest.records, report.places, strict=True):
         if are_shares(record):
             text = "all coordinates are below 1.5: shares of the image, where this format has pixels"
@@ -45,7 +48,7 @@ def unit_findings(manifest: Manifest, report: ConversionReport) -> Iterator[Find
             )
             yield Finding(ANOTHER_SIZE, "error", places[0], text, record.image)
     first = next((places[0] for places in report.places if places), "")
-    mixed = _corners_as_sizes(manifest)
+    mixed = _corners_as_sizes(manifest) if has_sizes else None
     if mixed is not None:
         text = (
             f"{mixed:.0%} of the upright boxes leave the image as x y width height and fit as x1 y1 x2 y2: "

@@ -151,6 +151,8 @@ class Format:
     read: Reader
     write: Writer
     layout: Layout = "folder"
+    has_sizes: bool = False
+    """Upright boxes may stand as x y width height, which can be mixed up with two corners."""
 
 
 class Reader(Protocol):

@@ -175,4 +175,4 @@ def write_file(manifest: Manifest, out: Path) -> WriteReport:
     return WriteReport(out, len(images), len(annotations))
 
 
-FORMAT = Format("coco", read_file, write_file, layout="file")
+FORMAT = Format("coco", read_file, write_file, layout="file", has_sizes=True)

@@ -98,7 +98,8 @@ def _crs_of(content: dict[str, Any], path: Path) -> Any:
     from rasterio.errors import CRSError
 
     named = content.get("crs") or {}
-    name = named.get("properties", {}).get("name") if isinstance(named, dict) else named
+    inner = named.get("properties") if isinstance(named, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else None if isinstance(named, dict) else named
     try:
         return CRS.from_user_input(name or WGS84)
     except CRSError as error:

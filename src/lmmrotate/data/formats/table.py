@@ -49,7 +49,7 @@ def read_file(
         return read_listed(
             image_folder, {path.name: lambda wh: () for path in find_images([image_folder])}, **options
         )
-    reader = csv.DictReader(io.StringIO(read_text(annotations)), restval="")
+    reader = csv.DictReader(io.StringIO(read_text(annotations)), restval="", strict=True)
     columns = tuple(reader.fieldnames or ())
     image, label = (_column(names, columns, annotations) for names in (_IMAGE, _LABEL))
     corners = _CORNERS if set(_CORNERS) <= set(columns) else _UPRIGHT
@@ -62,6 +62,8 @@ def read_file(
     try:
         for row in reader:
             where = f"{annotations}:{reader.line_num}"
+            if "\n" in (row[label] or ""):
+                raise DataError(f"{where}: a label must be one line: a quotation mark is not closed above")
             rows = by_image.setdefault(image_under(row, image, where), [])
             if any(row[column] for column in (*corners, label)):
                 rows.append((where, row))
