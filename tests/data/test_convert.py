@@ -2,13 +2,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from lmmrotate.data.catalog import dataset_spec
 from lmmrotate.data.convert import convert
 from lmmrotate.data.formats import FORMATS, annotation_format
-from lmmrotate.data.manifest import read_manifest
+from lmmrotate.data.manifest import Manifest, read_manifest
+from lmmrotate.data.records import ImageRecord, SceneRef
 from lmmrotate.errors import ConfigError, DataError
 
 LINE = "0 0 10 0 10 5 0 5 {} 0\n"
@@ -222,3 +224,12 @@ def test_real_scenes(real: Callable[[str], Path], tmp_path: Path) -> None:
     assert done.report.difficult == 6
     assert not done.report.skipped
     assert manifest.fingerprint() == done.manifest.fingerprint()
+
+
+def test_tiles_of_a_manifest_keep_their_scene(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    quads = np.array([[[1.0, 1], [9, 1], [9, 5], [1, 5]]])
+    record = ImageRecord("a.png", 64, 48, quads, ("ship",), (0,), SceneRef("P1", 10, 20))
+    Manifest("d", "s", ("ship",), (record,)).write(tmp_path / "m.jsonl")
+    convert(tmp_path, tmp_path / "m.jsonl", tmp_path / "again.jsonl", annotation_format="manifest")
+    assert read_manifest(tmp_path / "again.jsonl").records[0].scene == SceneRef("P1", 10, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ def read(
     listed = {
         record.image: partial(_found, record, f"{annotations}: {record.image}") for record in manifest.records
     }
-    return read_listed(image_folder, listed, classes=classes or manifest.classes, **options)
+    scenes = {record.image: record.scene for record in manifest.records}
+    read_again, report = read_listed(image_folder, listed, classes=classes or manifest.classes, **options)
+    records = tuple(replace(record, scene=scenes[record.image]) for record in read_again.records)
+    return replace(read_again, records=records), report
 
 
 def _found(record: ImageRecord, where: str, wh: tuple[int, int]) -> Iterator[Found | Bad]:
