@@ -29,7 +29,12 @@ def checkup(tmp_path: Path) -> Checkup:
         "10 10 30 20 30 10 10 20 ship 0\n40 40 60 40 60 50 40 50 <script>alert(1)</script> 0\n"
     )
     source = Source(tmp_path / "images", tmp_path / "labels", annotation_format("dota"), "train")
-    return examine([source], dataset="harbours & <ports>")
+    return examine(
+        [source],
+        dataset="harbours & <ports>",
+        answer_tokens=lambda manifest: lambda record: 11 * len(record.labels),
+        max_tokens=30,
+    )
 
 
 def page(checkup: Checkup, path: Path, **options: int) -> str:
@@ -37,7 +42,6 @@ def page(checkup: Checkup, path: Path, **options: int) -> str:
         path,
         checkup,
         max_tokens=20,
-        answer_tokens=lambda manifest: lambda record: 11 * len(record.labels),
         date=datetime.date(2025, 1, 31),
         **options,
     )

@@ -94,15 +94,15 @@ def run(args: argparse.Namespace) -> int:
     if args.fix:
         fixed = write_fixed(checkup.parts[0], args.fix, classes=classes, progress=True)
     if args.report:
-        write_checkup_page(args.report, checkup, max_tokens=limit, answer_tokens=_answer_tokens)
+        write_checkup_page(args.report, checkup, max_tokens=limit)
     if args.json:
         findings = [asdict(finding) for finding in checkup.findings]
         show_json({"errors": checkup.errors, "findings": findings})
     else:
         console = Console()
         for part in checkup.parts:
-            counter = _answer_tokens(part.manifest) if part.manifest.classes else None
-            console.print(statistics_table(statistics(part.manifest, counter), part.source.name, limit))
+            found = statistics(part.manifest, part.answer_tokens)
+            console.print(statistics_table(found, part.source.name, limit))
         if checkup.findings:
             console.print(findings_text(checkup.findings), soft_wrap=True)
         else:

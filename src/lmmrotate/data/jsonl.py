@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from lmmrotate.errors import DataError
+from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.geometry.quads import Quads
 
 
@@ -72,6 +72,20 @@ def write_text_atomic(path: Path, chunks: Iterable[str]) -> None:
     with replacing(path) as file:
         for chunk in chunks:
             file.write(chunk.encode())
+
+
+def read_note(path: Path) -> Any:
+    """What a small JSON file says about the folder it stands in; None if there is none.
+
+    Raises:
+        ConfigError: naming the file, if it cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); choose another folder") from error
 
 
 def read_jsonl(

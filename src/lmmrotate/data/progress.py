@@ -17,7 +17,7 @@ def progress_bar(unit: str, shown: bool = True) -> Progress:
     """A bar on stderr, which a terminal shows while it is used as a context manager.
 
     Args:
-        unit: of the counts, "images".
+        unit: of the counts, "images"; fields of the task may stand in it, "loss {task.fields[loss]}".
         shown: False for a bar that draws nothing.
     """
     return Progress(
@@ -26,6 +26,7 @@ def progress_bar(unit: str, shown: bool = True) -> Progress:
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not shown,

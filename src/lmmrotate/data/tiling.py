@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lmmrotate.data.jsonl import write_text_atomic
+from lmmrotate.data.jsonl import read_note, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.tile_cutting import Scene, cut
@@ -119,18 +119,14 @@ def _claim_folder(folder: Path, manifest: Manifest, settings: TilingSettings) ->
         json.dumps({"dataset": manifest.dataset, "split": manifest.split, **asdict(settings)})
     )
     note = folder / "tiling.json"
-    if note.exists():
-        try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{note}: cannot be read ({error}); choose another folder") from error
-        if found != wanted:
-            differing = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
-            raise ConfigError(
-                f"{folder}: holds tiles of other settings ({', '.join(differing) or 'newer lmmrotate'} "
-                "differ); choose another folder or delete it"
-            )
-    elif (folder / "manifest.jsonl").exists() or (folder / "images").exists():
+    found = read_note(note)
+    if found not in (None, wanted):
+        differing = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
+        raise ConfigError(
+            f"{folder}: holds tiles of other settings ({', '.join(differing) or 'newer lmmrotate'} "
+            "differ); choose another folder or delete it"
+        )
+    if found is None and ((folder / "manifest.jsonl").exists() or (folder / "images").exists()):
         raise ConfigError(f"{folder}: holds data that is no tiling of ours; choose another folder")
     write_text_atomic(note, [json.dumps(wanted, indent=2) + "\n"])
     for leftover in (folder / "images").glob(".*.tmp"):  # of a run that was killed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,6 @@ def write_checkup_page(
     *,
     max_images: int = 24,
     max_tokens: int,
-    answer_tokens: Callable[[Manifest], Callable[[ImageRecord], int]],
     date: datetime.date | None = None,
 ) -> None:
     """Write the report to ``path``, whole or not at all.
@@ -44,19 +43,12 @@ def write_checkup_page(
         max_images: pictures of each source: half of them suspicious, where there are as many, the others
             drawn at random (the same ones every time).
         max_tokens: the longest answer that a model can write.
-        answer_tokens: gives, for a manifest, what counts the tokens of an image's answer.
         date: shown in the head; default: today.
     """
-    write_text_atomic(path, _page(checkup, max_images, max_tokens, answer_tokens, date))
+    write_text_atomic(path, _page(checkup, max_images, max_tokens, date))
 
 
-def _page(
-    checkup: Checkup,
-    max_images: int,
-    max_tokens: int,
-    answer_tokens: Callable[[Manifest], Callable[[ImageRecord], int]],
-    date: datetime.date | None,
-) -> Iterator[str]:
+def _page(checkup: Checkup, max_images: int, max_tokens: int, date: datetime.date | None) -> Iterator[str]:
     first = checkup.parts[0]
     title = f"Data check: {first.manifest.dataset or first.source.name}"
     yield page_start(title)
@@ -83,7 +75,7 @@ def _page(
     )
     yield from _findings_section(checkup.findings)
     for place, part in enumerate(checkup.parts):
-        found = statistics(part.manifest, answer_tokens(part.manifest) if part.manifest.classes else None)
+        found = statistics(part.manifest, part.answer_tokens)
         yield from _numbers_section(part, found, place, max_tokens)
         yield from _images_section(part, place, max_images)
     yield page_end()

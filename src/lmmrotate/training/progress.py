@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lmmrotate.data.progress import progress_bar
 
 
 class ProgressBar(TrainerCallback):  # type: ignore[misc]
@@ -29,17 +24,10 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if not state.is_world_process_zero or not self._console.is_terminal:
             return
-        self._bar = Progress(
-            TextColumn(self._title),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
+        self._bar = progress_bar("loss {task.fields[loss]}")
+        self._task = self._bar.add_task(
+            self._title, total=state.max_steps, completed=state.global_step, loss="…"
         )
-        self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step, loss="…")
         self._bar.start()
 
     def on_step_end(

@@ -38,7 +38,16 @@ class Examined:
     source: Source
     manifest: Manifest
     report: ConversionReport
-    findings: tuple[Finding, ...]
+    content: tuple[Finding, ...]
+    """What is wrong with the objects that could be read."""
+    others: tuple[Finding, ...]
+    """What is wrong with files and images, and objects that could not be read."""
+    answer_tokens: tuple[int, ...]
+    """For every image, the tokens that its answer takes; empty if they were not counted."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return (*self.content, *self.others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +103,13 @@ def examine(
             dataset=dataset,
             split=source.split,
         )
-        findings = [
-            *annotation_findings(report, source.annotations),
-            *content_findings(manifest, report, source.format, classes),
-        ]
-        if answer_tokens and manifest.classes:
-            findings += _long_answers(manifest, answer_tokens(manifest), max_tokens)
-        parts.append(Examined(source, manifest, report, tuple(findings)))
+        counter = answer_tokens(manifest) if answer_tokens and manifest.classes else None
+        tokens = tuple(map(counter, manifest.records)) if counter else ()
+        others = list(annotation_findings(report, source.annotations))
+        if counter:
+            others += _long_answers(manifest, tokens, max_tokens)
+        content = content_findings(manifest, report, source.format, classes)
+        parts.append(Examined(source, manifest, report, tuple(content), tuple(others), tokens))
     return Checkup(tuple(_with_pictures(parts, progress) if pixels else parts))
 
 
@@ -120,8 +129,8 @@ def _with_pictures(parts: Sequence[Examined], progress: bool) -> list[Examined]:
     return [
         replace(
             part,
-            findings=(
-                *part.findings,
+            others=(
+                *part.others,
                 *(finding for picture in pictures[place] for finding in picture.findings),
                 *(finding for owner, finding in shared if owner == place),
             ),
@@ -130,13 +139,10 @@ def _with_pictures(parts: Sequence[Examined], progress: bool) -> list[Examined]:
     ]
 
 
-def _long_answers(
-    manifest: Manifest, answer_tokens: Callable[[ImageRecord], int], max_tokens: int
-) -> list[Finding]:
+def _long_answers(manifest: Manifest, answer_tokens: Sequence[int], max_tokens: int) -> list[Finding]:
     """Images whose answers are longer than a model can write."""
     found = []
-    for record in manifest.records:
-        tokens = answer_tokens(record)
+    for record, tokens in zip(manifest.records, answer_tokens, strict=True):
         if tokens > max_tokens:
             text = (
                 f"its {len(record.labels)} objects take about {tokens} tokens, more than {max_tokens}: "

@@ -51,13 +51,11 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
         part: a source as it was examined.
         classes: the class list with which it was examined.
     """
-    of_content = set(content_findings(part.manifest, part.report, part.source.format, classes))
-    others = [finding for finding in part.findings if finding not in of_content]
-    dropped = {finding.image for finding in others if finding.kind in _DROPPED_IMAGES}
+    dropped = {finding.image for finding in part.others if finding.kind in _DROPPED_IMAGES}
     corrected: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     remaining: list[Finding] = []
-    for finding in others:
+    for finding in part.others:
         if not finding.image or finding.kind in _DROPPED_IMAGES:
             left_out[finding.kind] += 1
         elif finding.image not in dropped:
@@ -69,7 +67,9 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
     kept = [i for i, record in enumerate(part.manifest.records) if record.image not in dropped]
     manifest = replace(part.manifest, records=tuple(part.manifest.records[i] for i in kept))
     report = replace(part.report, places=tuple(part.report.places[i] for i in kept))
-    findings = list(content_findings(manifest, report, part.source.format, classes))
+    findings = list(part.content)
+    if dropped:
+        findings = list(content_findings(manifest, report, part.source.format, classes))
     for _ in range(_ROUNDS):
         mendable = [f for f in findings if f.kind in _DROPPED_OBJECTS or f.kind in _MENDED]
         if not mendable:

@@ -1,7 +1,7 @@
 """``--fix``: a corrected copy of a data set, images and annotations, in the format it came in.
 
 The copy holds ``images/`` and, as the format has it, ``labels/``, ``annotations.json`` or ``manifest.jsonl``;
-what was done stands in ``fixed.json``. The original is only read.
+what it is a copy of stands in ``fixed.json``. The original is only read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lmmrotate.data.doctor.pictures import ENDINGS, kind_of
 from lmmrotate.data.formats.base import WriteReport
 from lmmrotate.data.formats.objects import LEFT_OUT
 from lmmrotate.data.formats.rbox_fields import DEGREES
-from lmmrotate.data.jsonl import replacing, write_text_atomic
+from lmmrotate.data.jsonl import read_note, replacing, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.records import ImageRecord
@@ -105,14 +105,10 @@ def _claim(out: Path, part: Examined) -> None:
     source = part.source
     ours = {"images": os.path.abspath(source.image_folder), "format": source.format.name}
     ours["annotations"] = os.path.abspath(source.annotations) if source.annotations else ""
-    if note.exists():
-        try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{note}: cannot be read ({error}); choose another folder") from error
-        if found != ours:
-            raise ConfigError(f"{out}: holds the corrected copy of something else; choose another folder")
-    elif out.exists() and any(out.iterdir()):
+    found = read_note(note)
+    if found not in (None, ours):
+        raise ConfigError(f"{out}: holds the corrected copy of something else; choose another folder")
+    if found is None and out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out}: is not empty; choose a new folder for the corrected copy")
     write_text_atomic(note, [json.dumps(ours, indent=2) + "\n"])
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.data.records import ImageRecord
 from lmmrotate.geometry.quads import Floats
 from lmmrotate.geometry.rboxes import quads_to_rboxes
 
@@ -34,8 +33,8 @@ class Statistics:
     """(images,) tokens that each answer takes; empty if they were not counted."""
 
 
-def statistics(manifest: Manifest, answer_tokens: Callable[[ImageRecord], int] | None = None) -> Statistics:
-    """Count and measure; ``answer_tokens`` gives the tokens of an image's answer."""
+def statistics(manifest: Manifest, answer_tokens: Sequence[int] = ()) -> Statistics:
+    """Count and measure; ``answer_tokens`` are those of every image's answer, if they were counted."""
     records = manifest.records
     quads = np.concatenate([record.quads for record in records]) if records else np.empty((0, 4, 2))
     rboxes = quads_to_rboxes(quads)
@@ -48,9 +47,7 @@ def statistics(manifest: Manifest, answer_tokens: Callable[[ImageRecord], int] |
         per_image=np.array([len(record.labels) for record in records], dtype=np.float64),
         sides_px=np.asarray(rboxes[:, 2:4]),
         angles_rad=np.asarray(rboxes[:, 4]),
-        answer_tokens=np.array(
-            [answer_tokens(r) for r in records] if answer_tokens else [], dtype=np.float64
-        ),
+        answer_tokens=np.array(answer_tokens, dtype=np.float64),
     )
 
 
