@@ -6,6 +6,7 @@ from PIL import Image
 
 from lmmrotate.cli.main import main
 from lmmrotate.data.convert import convert
+from lmmrotate.data.manifest import read_manifest
 
 LINE = "10 10 30 10 30 20 10 20 {} 0\n"
 
@@ -47,7 +48,7 @@ def test_findings_set_the_exit_status(folder: Path, capsys: pytest.CaptureFixtur
 
 
 def test_warnings_count_when_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "labels/P1.txt").unlink()
+    Image.effect_noise((64, 48), 50).convert("RGB").save(folder / "images/P2.png")
     assert check(folder) == 0
     assert "warning: image without labels (1)" in capsys.readouterr().out
     assert check(folder, "--strict") == 1
@@ -95,3 +96,38 @@ def test_names_that_no_model_can_tell_apart_are_findings(
     out = capsys.readouterr().out
     assert "misspelled class (1)" in out
     assert "x[/b]<y> 1" in out
+
+
+def test_findings_as_json_name_the_image_of_objects_that_could_not_be_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "labels/P1.txt").write_text(LINE.format("ship") + "1 2 3\n")
+    assert check(folder, "--json") == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["image"], finding["unread"]) == ("P1.png", True)
+    assert finding["text"].startswith("expected 'x1 y1")
+
+
+def test_manifests_beside_other_folders_of_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(folder / "images", folder / "labels", folder / "train.jsonl")
+    elsewhere = folder / "elsewhere" / "test.jsonl"
+    convert(folder / "images", folder / "labels", elsewhere, dataset="mine", split="test")
+    command = ["check", "--annotations", str(folder / "train.jsonl"), "--against", str(elsewhere)]
+    assert main(command) == 2
+    capsys.readouterr()
+    assert main([*command, "--against_image_folder", str(folder / "images")]) == 1
+    assert "is the same picture as P1.png of mine test" in capsys.readouterr().out
+
+
+def test_a_manifest_without_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(folder / "images", folder / "labels", folder / "train.jsonl")
+    (folder / "empty.jsonl").write_text((folder / "train.jsonl").read_text().splitlines()[0] + "\n")
+    assert main(["check", "--annotations", str(folder / "empty.jsonl")]) == 1
+    assert "error: no images" in capsys.readouterr().out
+
+
+def test_a_fixed_manifest_keeps_its_names(folder: Path) -> None:
+    convert(folder / "images", folder / "labels", folder / "m.jsonl", dataset="mine", split="val")
+    assert main(["check", "--annotations", str(folder / "m.jsonl"), "--fix", str(folder / "fixed")]) == 0
+    fixed = read_manifest(folder / "fixed" / "manifest.jsonl")
+    assert (fixed.dataset, fixed.split) == ("mine", "val")

@@ -44,3 +44,22 @@ def test_a_file_may_say_which_images(folder: Path, capsys: pytest.CaptureFixture
         (folder / "train.txt").write_text(content)
         assert convert(folder, "--only", f"{folder}/train.txt") == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_manifest_needs_no_folder_and_keeps_its_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(folder, "--dataset", "mine", "--split", "val") == 0
+    source = ["convert", "--annotations", f"{folder}/m.jsonl"]
+    assert main([*source, "-o", f"{folder}/again.jsonl"]) == 0
+    again = read_manifest(folder / "again.jsonl")
+    assert (again.dataset, again.split) == ("mine", "val")
+    assert again.fingerprint() == read_manifest(folder / "m.jsonl").fingerprint()
+    assert main([*source, "-o", f"{folder}/test.jsonl", "--split", "test"]) == 0
+    assert read_manifest(folder / "test.jsonl").split == "test"
+    capsys.readouterr()
+    for wrong in (["--to", "coco", "-o", f"{folder}/x.jsonl"], ["-o", f"{folder}/x.json"]):
+        assert main([*source, *wrong]) == 2
+        assert "manifests, and nothing else, end in .jsonl" in capsys.readouterr().err
+    assert main(["convert", "--annotations", f"{folder}/labels", "-o", f"{folder}/y.jsonl"]) == 2
+    assert "--image_folder must be given" in capsys.readouterr().err

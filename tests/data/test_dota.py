@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,10 @@ def test_a_class_that_ends_in_a_number(tmp_path: Path) -> None:
     labels = read_labels(path, ["Boeing 737"])
     assert (labels.names, labels.difficult) == (("Boeing 737", "Boeing 737"), (0, 1))
     assert read_labels(path, ["Boeing", "Boeing 737"]).difficult == (737, 1)
+    labels = read_labels(path)
+    assert (labels.names, labels.difficult) == (("Boeing 737", "Boeing 737"), (0, 1)), "no list is needed"
+    with pytest.raises(DataError, match="a difficulty must be from 0 to 9, got 10"):
+        write_labels(path, labels.quads, labels.names, (10, 0))
 
 
 BAD_LINES = [
@@ -77,6 +82,8 @@ BAD_LINES = [
     (QUAD, "no class name after the eight numbers"),
     (f"{QUAD} 0", "no class name after the eight numbers"),
     (f"{QUAD} plane -1", "difficulty must be 0 or more, found -1"),
+    (f"{QUAD} plane 0.98", "found 'plane 0.98': are these detections with scores"),
+    (f"{QUAD} plane 0 0.98", "found 'plane 0 0.98': are these detections with scores"),
     ("5 5 5 5 5 5 5 5 plane 0", "'plane' has no area: corners 5 5 5 5"),
     ("0 0 10 10 20 20 5 5 plane 0", "'plane' has no area"),
 ]
@@ -212,7 +219,7 @@ def test_folders_are_matched_and_everything_is_counted(folder: Path) -> None:
     summary = report.summary()
     assert "3 images (2 without objects), 2 objects (1 difficult) of 3 classes" in summary
     assert "1 images without a label file: P3.tif" in summary
-    assert "1 label files without an image, left out: P9.txt" in summary
+    assert "1 annotations without an image, left out: P9.txt" in summary
     assert f"1 objects left out, zero area: {folder / 'labels' / 'P1.txt'}:3" in summary
 
 
@@ -238,7 +245,7 @@ def test_bad_folders(folder: Path) -> None:
     with pytest.raises(DataError, match=r"labels: no images in this folder; looked for \.png"):
         read_folder(folder / "labels", folder / "labels")
     write(folder / "images" / "P2.jpg", b"x")
-    with pytest.raises(DataError, match=r"P2\.jpg: shares its label file with P2\.PNG"):
+    with pytest.raises(DataError, match=r"P2\.jpg: has the same name but for its ending as P2\.PNG"):
         read_folder(folder / "images", folder / "labels", on_bad="skip")
     (folder / "images" / "P2.jpg").unlink()
     write(folder / "images" / "P2.PNG", b"x")
@@ -283,3 +290,32 @@ def test_real_tiles_without_headers(real: Callable[[str], Path]) -> None:
     for name in ("P0004__1__0___0", "P2805__1024__0___0"):
         labels = read_labels(real(f"tiles/{name}.txt"), dataset_spec("dota").classes)
         assert labels.names == ("plane",) * 4
+
+
+def test_two_label_files_of_one_name_are_refused(folder: Path) -> None:
+    write(folder / "labels" / "P1.TXT", "")
+    with pytest.raises(
+        DataError, match=r"P1\.(txt|TXT): has the same name but for its ending as P1\.(txt|TXT)"
+    ):
+        read_folder(folder / "images", folder / "labels")
+
+
+def test_images_in_folders_below_are_counted(folder: Path) -> None:
+    for below in ("part1", ".cache", "part1/.thumbs"):
+        (folder / "images" / below).mkdir(parents=True)
+        shutil.copy(folder / "images" / "P1.png", folder / "images" / below / "P8.png")
+    report = read_folder(folder / "images", folder / "labels", on_bad="skip")[1]
+    assert report.deeper == ("part1/P8.png",)
+    assert "1 images in folders below, not read: part1/P8.png" in report.summary()
+    with pytest.raises(
+        DataError, match=r"no images in this folder; .*; 4 lie in folders below, such as images/P"
+    ):
+        read_folder(folder, folder / "labels")
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4])
+def test_shares_of_small_objects_have_an_area(size: float, tmp_path: Path) -> None:
+    numbers = f"0.5 0.5 {0.5 + size} 0.5 {0.5 + size} {0.5 + size} 0.5 {0.5 + size}"
+    assert len(read_labels(write(tmp_path / "a.txt", f"{numbers} plane 0")).quads) == 1
+    with pytest.raises(DataError, match="has no area"):
+        read_labels(write(tmp_path / "a.txt", "0.5 0.5 0.6 0.5 0.6 0.5 0.5 0.5 plane 0"))

@@ -72,6 +72,19 @@ def test_degrees_become_pixels(tmp_path: Path) -> None:
     assert [(r.image, r.wh, r.labels) for r in manifest.records] == [("a.tif", (60, 40), ("ship",))]
     np.testing.assert_allclose(manifest.records[0].quads[0], QUAD, atol=1e-3)
     assert report.object_count == 1
+    assert report.orphans == (f"{path}: features[1]",)
+
+
+def test_what_belongs_to_no_image_is_counted_once(tmp_path: Path) -> None:
+    scene(tmp_path / "a.tif")
+    scene(tmp_path / "b.tif", from_origin(CORNER[0] + 1000, CORNER[1], 0.5, 0.5))
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
+    elsewhere = feature(degrees(QUAD), label="ship", image="c.tif")
+    path = written(tmp_path / "a.geojson", point, elsewhere, feature(degrees(QUAD), label="ship"))
+    manifest, report = read_file(tmp_path, path, on_bad="skip")
+    assert [r.labels for r in manifest.records] == [("ship",), ()]
+    assert [entry.where for entry in report.skipped] == [f"{path}: features[0]"]
+    assert report.orphans == (f"{path}: features[1]",)
 
 
 def test_a_crs_member_is_followed(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def cut(data: Manifest, out: Path, **options: Any) -> Manifest:
 def test_tiles_hold_the_scene_and_the_manifest_says_where(data: Manifest, tmp_path: Path) -> None:
     out = tmp_path / "out"
     tiles = cut(data, out, padding=(1, 2, 3))
-    assert sorted(os.listdir(out)) == ["images", "manifest.jsonl", "tiling.json"]
+    assert sorted(os.listdir(out)) == ["images", "manifest.jsonl", "scenes.json", "tiling.json"]
     assert [r.image for r in tiles.records] == [
         "images/a__200__0___0.png",
         "images/a__200__100___0.png",
@@ -305,7 +305,7 @@ def test_workers_change_nothing(data: Manifest, tmp_path: Path) -> None:
         assert one.image_path(tile).read_bytes() == two.image_path(tile).read_bytes()
 
 
-def test_a_second_run_cuts_only_what_is_missing_or_old(
+def test_a_second_run_cuts_only_what_is_missing_or_changed(
     data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -323,7 +323,7 @@ def test_a_second_run_cuts_only_what_is_missing_or_old(
     before = {p.name: p.stat().st_mtime_ns for p in (out / "images").iterdir()}
     (out / tiles.records[1].image).unlink()
     (out / "manifest.jsonl").unlink()
-    os.utime(data.image_folder / "images" / "c.png", ns=(before["c__200__0___0.png"] + 1,) * 2)
+    os.utime(data.image_folder / "images" / "c.png", ns=(1, 1))  # another file, older than the tiles
     assert cut(data, out).fingerprint() == tiles.fingerprint()
     assert read == ["a.png", "c.png"]
     after = {p.name: p.stat().st_mtime_ns for p in (out / "images").iterdir()}
@@ -332,6 +332,27 @@ def test_a_second_run_cuts_only_what_is_missing_or_old(
         "c__200__0___0.png",
     ]
     assert (out / "manifest.jsonl").exists()
+
+    (out / "images" / "mine.png").write_bytes(b"")
+    fewer = replace(data, records=data.records[1:])
+    cut(fewer, out)
+    assert sorted({p.name.partition("__")[0] for p in (out / "images").iterdir()}) == ["b", "c", "mine.png"]
+    assert read == ["a.png", "c.png"]
+
+
+def test_tiles_of_a_replaced_scene_are_never_kept(data: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cut(data, out)
+    scene = data.image_folder / "images" / "c.png"
+    Image.new("RGB", (120, 150), (9, 9, 9)).save(scene)
+    whole = scene.read_bytes()
+    scene.write_bytes(whole[:60])
+    with pytest.raises(DataError, match=r"c\.png"):
+        cut(data, out)
+    os.utime(scene, ns=(1, 1))
+    scene.write_bytes(whole)
+    tiles = cut(data, out)
+    assert np.asarray(Image.open(tiles.image_path(tiles.records[-1])))[:150, :120].max() == 9
 
 
 def test_a_run_that_breaks_off_leaves_whole_tiles_and_goes_on(

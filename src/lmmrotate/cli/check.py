@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmmrotate.cli.common import add_verbosity, positive_int, show, show_json
-from lmmrotate.errors import ConfigError
 
 if TYPE_CHECKING:
     from lmmrotate.data.doctor.checkup import Source
@@ -39,7 +38,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="MANIFEST",
         help="splits to share no image with",
     )
-    parser.add_argument("--dataset", default="custom", help="a known data set gives the class list")
+    parser.add_argument(
+        "--against_image_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="of theirs (default: the manifest's folder)",
+    )
+    parser.add_argument("--dataset", default="", help="a known data set gives the class list")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="class list (default: the data set's)")
     parser.add_argument(
         "--language_model_max_length",
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     spec = dataset_spec(args.dataset) if is_known(args.dataset) else None
     classes = args.classes or (spec.classes if spec else None)
     left_out = spec.left_out if spec and not args.classes else ()
-    sources = _sources(args, spec.annotation_format if spec else "dota")
+    sources = _sources(args)
     limit = args.language_model_max_length
     checkup = examine(
         sources,
@@ -114,18 +119,14 @@ def run(args: argparse.Namespace) -> int:
     return int(checkup.errors > 0 or (args.strict and bool(checkup.findings)))
 
 
-def _sources(args: argparse.Namespace, usual: str) -> list[Source]:
-    from lmmrotate.cli.formats import all_formats
+def _sources(args: argparse.Namespace) -> list[Source]:
+    from lmmrotate.cli.formats import source_format
     from lmmrotate.data.doctor.checkup import Source
     from lmmrotate.data.formats import annotation_format
 
-    formats = all_formats()
-    is_manifest = args.annotations is not None and args.annotations.suffix == ".jsonl"
-    chosen = annotation_format(args.source or ("manifest" if is_manifest else usual), formats)
-    if args.image_folder is None and not (is_manifest and args.annotations):
-        raise ConfigError("--image_folder must be given, but for a manifest")
-    folder = args.image_folder or args.annotations.parent
-    others = [Source(path.parent, path, formats["manifest"]) for path in args.against]
+    chosen, folder = source_format(args.source, args.dataset, args.image_folder, args.annotations)
+    manifest = annotation_format("manifest")
+    others = [Source(args.against_image_folder or path.parent, path, manifest) for path in args.against]
     return [Source(folder, args.annotations, chosen), *others]
 
 

@@ -17,7 +17,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "your own needs no code: class names are collected unless given. What was read, what was left out "
         "and why is counted.",
     )
-    parser.add_argument("--image_folder", type=Path, required=True)
+    parser.add_argument("--image_folder", type=Path, help="default: the manifest's folder")
     parser.add_argument(
         "--annotations", type=Path, help="folder of label files, or the file (default: images only)"
     )
@@ -28,15 +28,20 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--from",
         dest="source",
         metavar="FORMAT",
-        help="format of what is read (default: the known data set's, else dota); an unknown name lists all",
+        help="format of what is read (default: the known data set's, manifest, or dota); an unknown name "
+        "lists all",
     )
     parser.add_argument(
         "--to", default="manifest", metavar="FORMAT", help="format to write (default: %(default)s)"
     )
     parser.add_argument(
-        "--dataset", default="custom", help="a known data set, which gives the class list, or any name"
+        "--dataset",
+        default="",
+        help="a known data set, which gives the class list, or any name (default: the manifest's, or custom)",
     )
-    parser.add_argument("--split", default="all", help="name of the split, for the record")
+    parser.add_argument(
+        "--split", default="", help="name of the split, for the record (default: the manifest's, or all)"
+    )
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="class list (default: the data set's, or collected)"
     )
@@ -58,7 +63,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from lmmrotate.cli.formats import all_formats
+    from lmmrotate.cli.formats import all_formats, source_format
     from lmmrotate.data.convert import convert
     from lmmrotate.data.formats.objects import read_text
     from lmmrotate.errors import ConfigError
@@ -66,13 +71,14 @@ def run(args: argparse.Namespace) -> int:
     only = args.only and [line.strip() for line in read_text(args.only).splitlines() if line.strip()]
     if only == []:
         raise ConfigError(f"--only: {args.only} names no image")
+    source, image_folder = source_format(args.source, args.dataset, args.image_folder, args.annotations)
     conversion = convert(
-        args.image_folder,
+        image_folder,
         args.annotations,
         args.output,
         dataset=args.dataset,
         split=args.split,
-        annotation_format=args.source,
+        annotation_format=source.name,
         to=args.to,
         classes=args.classes,
         only=only,

@@ -48,8 +48,8 @@ def convert(
     annotations: Path | None,
     out: Path,
     *,
-    dataset: str = "custom",
-    split: str = "all",
+    dataset: str = "",
+    split: str = "",
     annotation_format: str | None = None,
     to: str = "manifest",
     classes: Sequence[str] | None = None,
@@ -66,8 +66,9 @@ def convert(
         image_folder: the images.
         annotations: folder or file, as the format has it; None for images without labels.
         out: the file or folder to write, as the format has it; every file atomically.
-        dataset: a name or alias of the catalog, which then gives class list and format, or any other name.
-        split: name of the split, for the record.
+        dataset: a name or alias of the catalog, which then gives class list and format, or any other name;
+            default: the one that a manifest states, else "custom".
+        split: name of the split, for the record; default: the one that a manifest states, else "all".
         annotation_format: of what is read; default: the catalog's for this data set, else "dota".
         to: format of what is written.
         classes: default: the catalog's, else the names found in the annotation files, sorted.
@@ -80,6 +81,10 @@ def convert(
             input.
         DataError: naming file and line, for what cannot be read or written.
     """
+    if (out.suffix == ".jsonl") != (to == "manifest"):
+        raise ConfigError(
+            f"{out}: manifests, and nothing else, end in .jsonl, by which they are told; this is to be {to}"
+        )
     if annotations is not None and os.path.abspath(out) == os.path.abspath(annotations):
         raise ConfigError(f"{out}: is what is read, too; choose another output")
     spec = dataset_spec(dataset) if is_known(dataset) else None
@@ -104,6 +109,7 @@ def convert(
     )
     if not manifest.classes:
         raise ConfigError(f"{image_folder}: no objects to take class names from; give classes or a data set")
+    manifest = replace(manifest, dataset=manifest.dataset or "custom", split=manifest.split or "all")
     if to == "manifest":
         manifest = relative_to(manifest, out.parent)
     published = published_splits(dataset) if spec else None

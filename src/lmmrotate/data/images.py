@@ -15,6 +15,7 @@ What becomes of the kinds that are not plain RGB:
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import warnings
@@ -165,9 +166,22 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
             raise DataError(f"{path}: no such file or folder")
         inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in EXTENSIONS and p.name[0] != "."]
         if not inside:
-            raise DataError(f"{path}: no images in this folder; looked for {', '.join(EXTENSIONS)}")
+            deeper = images_below(path)
+            hint = f"; {len(deeper)} lie in folders below, such as {deeper[0]}" if deeper else ""
+            raise DataError(f"{path}: no images in this folder; looked for {', '.join(EXTENSIONS)}{hint}")
         found.update(dict.fromkeys(inside))
     return list(found)
+
+
+def images_below(folder: Path) -> list[str]:
+    """The images in folders inside ``folder``, which ``find_images`` passes by; relative to it, sorted."""
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        if (inner := Path(where).relative_to(folder)) != Path():
+            names = [n for n in files if Path(n).suffix.lower() in EXTENSIONS and n[0] != "."]
+            found += [(inner / name).as_posix() for name in names]
+    return sorted(found)
 
 
 @contextmanager

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import json
+import re
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lmmrotate.data.images import image_size
-from lmmrotate.data.jsonl import replacing
+from lmmrotate.data.jsonl import read_note, replacing, write_text_atomic
 from lmmrotate.data.png import encode_png, is_whole_png
 from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.rasters import WINDOWED_FROM, open_windows
@@ -18,6 +20,8 @@ from lmmrotate.data.workers import follow_all
 from lmmrotate.errors import DataError
 
 _TILES_A_JOB = 128
+_TILE = re.compile(r"(.+)__[0-9]+__[0-9]+___[0-9]+\.png")
+"""The name of a tile, and in it that of its scene (see ``tile_objects``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +34,8 @@ class Scene:
     tiles: tuple[Path, ...]
 
     def unfinished(self) -> Scene:
-        """The same scene with the tiles that are missing, cut off or older than the scene."""
-        made = self.path.stat().st_mtime_ns if self.path.exists() else 0
-        todo = [i for i, p in enumerate(self.tiles) if not is_whole_png(p) or p.stat().st_mtime_ns < made]
-        return self._with(todo)
+        """The same scene with the tiles that are missing or cut off."""
+        return self._with([i for i, path in enumerate(self.tiles) if not is_whole_png(path)])
 
     def parts(self) -> list[Scene]:
         """The scene as jobs: a large one, which is read window by window, in strips from top to bottom."""
@@ -47,10 +49,29 @@ class Scene:
         return replace(self, windows=self.windows[which], tiles=tuple(self.tiles[i] for i in which))
 
 
+def forget_changed(folder: Path, scenes: Mapping[str, Path]) -> None:
+    """Remove the tiles of scenes that are no more, or whose file is another than when they were cut.
+
+    Args:
+        folder: of a tiling; ``scenes.json`` there says of which files its tiles are.
+        scenes: by the name with which tiles begin, the file. Size and time tell whether it has changed:
+            the time alone does not, as a file that takes the place of another may be older.
+    """
+    note = folder / "scenes.json"
+    present = {name: [(about := path.stat()).st_size, about.st_mtime_ns] for name, path in scenes.items()}
+    found = read_note(note)
+    known = found if isinstance(found, dict) else {}
+    for path in (folder / "images").glob("*.png"):
+        tile = _TILE.fullmatch(path.name)
+        if tile and (tile[1] not in present or known.get(tile[1]) != present[tile[1]]):
+            path.unlink()
+    write_text_atomic(note, [json.dumps(present)])  # last: a run that is killed before removes them again
+
+
 def cut(
     scenes: Sequence[Scene], padding: tuple[int, int, int] | None, workers: int, *, progress: bool
 ) -> None:
-    """Write the tiles that are missing or older than their scene.
+    """Write the tiles that are missing.
 
     Args:
         scenes: whose tiles are wanted.

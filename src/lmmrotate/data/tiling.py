@@ -8,7 +8,8 @@ float32: half of the objects with fractional corners that lie wholly inside coun
 that reach a pixel over the border of the scene. By default an object is cut if one of its corners lies
 beyond an edge of the window where the scene goes on. The "lmmrotate" protocol reproduces the published tool.
 
-The output folder holds ``images/``, ``tiling.json`` (the settings) and, written last, ``manifest.jsonl``.
+The output folder holds ``images/``, ``tiling.json`` (the settings), ``scenes.json`` (which files the tiles
+are of) and, written last, ``manifest.jsonl``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from lmmrotate.data.jsonl import read_note, write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
-from lmmrotate.data.tile_cutting import Scene, cut
+from lmmrotate.data.tile_cutting import Scene, cut, forget_changed
 from lmmrotate.data.tile_objects import scene_name, tile_records
 from lmmrotate.data.tile_windows import TilingProtocol, TilingSettings, sliding_windows
 from lmmrotate.data.workers import core_count
@@ -47,8 +48,8 @@ def tile_manifest(
 ) -> Manifest:
     """Cut every image of a manifest into tiles, and write tiles and tile manifest to ``out_folder``.
 
-    Interrupted runs go on where they stopped: each tile is written whole or not at all, and tiles newer
-    than their scene are not cut again.
+    Interrupted runs go on where they stopped: each tile is written whole or not at all, and those of scenes
+    that have not changed are not cut again. Tiles of scenes that are no more are removed.
 
     Args:
         manifest: the scenes. Objects that are no convex quad are chosen by the smallest rectangle around
@@ -82,6 +83,7 @@ def tile_manifest(
     _refuse_equal_names(manifest)
     manifest.require_images()
     _claim_folder(out_folder, manifest, settings)
+    forget_changed(out_folder, {scene_name(r): manifest.image_path(r) for r in manifest.records})
 
     tiles: list[ImageRecord] = []
     scenes: list[Scene] = []
@@ -97,7 +99,16 @@ def tile_manifest(
 
     result = replace(manifest, records=tuple(tiles), image_folder=out_folder)
     result.write(out_folder / "manifest.jsonl")
-    _log.info("%d scenes cut into %d tiles; %d objects are in no tile", len(scenes), len(tiles), lost)
+    _log.info("%d scenes cut into %d tiles", len(scenes), len(tiles))
+    if lost:
+        objects = sum(len(record.labels) for record in manifest.records)
+        _log.warning(
+            "%d of %d objects are in no tile: no window holds %g of the area (iof_thr); larger windows or "
+            "gaps take them in",
+            lost,
+            objects,
+            settings.iof_thr,
+        )
     return result
 
 

@@ -148,7 +148,7 @@ FAULTS: dict[str, tuple[Callable[[Folder], None], str, str]] = {
     "seven numbers": (lambda f: f.change(3, 2, lambda t: t[1:]), "fewer than eight numbers", "P3.txt:2"),
     "four numbers": (lambda f: f.change(3, 2, lambda t: t[4:]), "fewer than eight numbers", "P3.txt:2"),
     "not finite": (lambda f: f.change(3, 2, lambda t: ["nan", *t[1:]]), "coordinate not finite", "P3.txt:2"),
-    "huge": (lambda f: f.change(3, 2, lambda t: ["1e12", *t[1:]]), "coordinate not finite", "P3.txt:2"),
+    "huge": (lambda f: f.change(3, 2, lambda t: ["1e12", *t[1:]]), "coordinate out of range", "P3.txt:2"),
     "negative difficulty": (
         lambda f: f.change(3, 2, lambda t: [*t[:-1], "-1"]),
         "negative difficulty",
@@ -331,3 +331,87 @@ def test_a_new_ending_does_not_take_the_name_of_another_image(tmp_path: Path) ->
     part = examine([source]).parts[0]
     with pytest.raises(DataError, match=r"P4\.jpg: should be called P4\.png, which another image is"):
         write_fixed(part, tmp_path / "fixed")
+
+
+def scaled(by: float) -> Callable[[Folder], None]:
+    def change(f: Folder) -> None:
+        for i in range(6):
+            f.put_quads(i, f.quads(i) * by)
+
+    return change
+
+
+@pytest.mark.parametrize("by", [1.4, 2.0, 8.0])
+@pytest.mark.parametrize("objects", [1, 4])
+def test_labels_of_larger_images_are_said_once_for_the_whole_set(
+    by: float, objects: int, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path / "data")
+    scaled(by)(folder)
+    for i in range(6):
+        lines = folder.lines(i)
+        folder.write(i, (lines[i % 4 :] + lines)[:objects])  # single objects lie anywhere
+    corners([0, 2, 1, 3], line=1)(folder)
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    kinds = [finding.kind for finding in part.findings]
+    assert sorted(kinds) == ["labels for another image size", "self-crossing quad"]
+    correction = correct(part, CLASSES)
+    assert (correction.left_out, len(correction.remaining)) == ({}, 1), "nothing is lost"
+
+
+def test_labels_of_smaller_images(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for i in range(6):
+        folder.write(i, folder.lines(i) * 3)
+    clean = {finding.kind for finding in diagnosed(folder)}
+    scaled(0.5)(folder)
+    assert {finding.kind for finding in diagnosed(folder)} - clean == {"labels in one corner"}
+
+
+def test_a_copy_that_would_leave_out_much_is_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    part = examine([folder.source()], classes=("plane", "small-vehicle")).parts[0]
+    with pytest.raises(
+        ConfigError, match=r"8 of 24 objects would be left out \(unknown class\), such as .*txt:"
+    ):
+        write_fixed(part, tmp_path / "fixed", classes=("plane", "small-vehicle"))
+    for i in range(4):
+        moved(-60, line=2, i=i)(folder)
+    part = examine([folder.source()], classes=CLASSES).parts[0]
+    with pytest.raises(ConfigError, match=r"objects would be left out \(out of frame\)"):
+        write_fixed(part, tmp_path / "fixed", classes=CLASSES)
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_a_copy_made_again_holds_no_images_that_are_no_more(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    for _ in range(2):
+        part = examine([folder.source()], classes=CLASSES).parts[0]
+        fixed = write_fixed(part, tmp_path / "fixed", classes=CLASSES)
+        folder.image(3).unlink(missing_ok=True)
+        folder.labels(3).unlink(missing_ok=True)
+    names = [sorted(p.stem for p in f.iterdir()) for f in (fixed.image_folder, fixed.annotations)]
+    assert names == [["P0", "P1", "P2", "P4", "P5"]] * 2
+
+
+def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
+    Folder(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        path.rename(tmp_path / "images" / path.name)
+    (tmp_path / "images" / "P3.png").write_bytes(b"<html>")
+    (tmp_path / "images" / "P4.txt").write_bytes(b"\xff\xff")
+    source = Source(tmp_path / "images", tmp_path / "images", annotation_format("dota"))
+    findings = examine([source], classes=CLASSES).findings
+    assert [(f.kind, Path(f.where).name) for f in findings] == [
+        ("unreadable image", "P3.png"),
+        ("unreadable label file", "P4.txt"),
+    ]
+
+
+def test_what_cannot_be_the_format_is_no_clean_data_set(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    yolo = Source(tmp_path / "images", tmp_path / "labels", annotation_format("hrsc"))
+    kinds = {finding.kind: finding.severity for finding in examine([yolo]).findings}
+    assert kinds["no objects"] == "error"
+    alone = Source(folder.root / "images", None, annotation_format("dota"))
+    assert [(f.kind, f.severity) for f in examine([alone]).findings] == [("no objects", "warning")]

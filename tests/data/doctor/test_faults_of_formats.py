@@ -179,6 +179,6 @@ def test_a_set_in_degrees_is_not_fixed_by_leaving_its_objects_out(tmp_path: Path
     assert source.annotations is not None
     all_files(r"(<angle>)([-\d.]+)", degrees)(source.annotations)
     part = examine([source]).parts[0]
-    with pytest.raises(ConfigError, match=r"24 of 24 objects cannot be read \(angle in degrees\)"):
+    with pytest.raises(ConfigError, match=r"24 of 24 objects would be left out \(angle in degrees\)"):
         write_fixed(part, tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.data.doctor.findings import Finding, Severity
-from lmmrotate.data.doctor.units import are_shares, other_size
+from lmmrotate.data.doctor.units import frames_of_labels
 from lmmrotate.data.formats.base import ConversionReport
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
@@ -31,11 +31,13 @@ def box_findings(manifest: Manifest, report: ConversionReport) -> Iterator[Findi
 
     Corners may run either way round, as long as all do: the minority is reported.
     """
-    usual = usual_turn(manifest)
+    usual, frames = usual_turn(manifest), frames_of_labels(manifest)
     for record, places in zip(manifest.records, report.places, strict=True):
-        if not len(record.quads) or are_shares(record) or other_size(record):
-            continue  # said once for the image, see ``unit_findings``
-        yield from _image_findings(record, places, usual)
+        if len(record.quads):
+            for finding in _image_findings(record, places, usual):
+                # Those that another size explains are said once, see ``unit_findings``.
+                if finding.kind != OUTSIDE or not frames.tell(record.image):
+                    yield finding
 
 
 def usual_turn(manifest: Manifest) -> float:

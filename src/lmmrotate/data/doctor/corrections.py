@@ -56,7 +56,7 @@ def correct(part: Examined, classes: Sequence[str] | None) -> Correction:
     left_out: Counter[str] = Counter()
     remaining: list[Finding] = []
     for finding in part.others:
-        if not finding.image or finding.kind in _DROPPED_IMAGES:
+        if finding.unread or finding.kind in _DROPPED_IMAGES:
             left_out[finding.kind] += 1
         elif finding.image not in dropped:
             if finding.kind == MISLABELLED:

@@ -25,6 +25,8 @@ class Finding:
     """Path of the image it is about, relative to the image folder; empty if it is about all."""
     index: int | None = None
     """Which of the image's objects, as they were read, it is about; None if it is about all or none."""
+    unread: bool = False
+    """Whether it is about something that was not read: an object, an image or a label file."""
 
 
 def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from lmmrotate.data.convert import relative_to
+from lmmrotate.data.doctor.boxes import OUTSIDE
 from lmmrotate.data.doctor.checkup import Examined
 from lmmrotate.data.doctor.corrections import Correction, correct
+from lmmrotate.data.doctor.names import UNKNOWN
 from lmmrotate.data.doctor.pictures import ENDINGS, kind_of
 from lmmrotate.data.formats.base import WriteReport
 from lmmrotate.data.formats.objects import LEFT_OUT
@@ -27,7 +29,9 @@ from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError, DataError
 
 _MOST_LOST = 0.1
-"""With more than this share of the objects unreadable the fault is one of the whole set."""
+"""With more than this share of the objects to be left out the fault is one of the whole set."""
+_FEW_LOST = 3
+"""So few may always be left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +70,12 @@ def write_fixed(
         progress: show a bar on stderr while images are copied.
 
     Raises:
-        ConfigError: if ``out`` holds something else, or more than a tenth of the objects could not be read:
-            then the whole set is in another format or unit, which only its owner can tell.
+        ConfigError: if ``out`` holds something else, or more than a tenth of the objects (and more than
+            three) could not be read, are of unknown classes or lie outside their images: then the whole set
+            is in another format, unit or size, which only its owner can tell.
         DataError: naming the file, for what cannot be read or written.
     """
-    _refuse_unreadable(part)
+    _refuse_loss(part)
     _claim(out, part)
     correction = correct(part, classes)
     fixed = replace(
@@ -83,19 +88,24 @@ def write_fixed(
     if kind.name == "manifest":
         annotations = out / "manifest.jsonl"
         fixed = relative_to(fixed, out)  # so that nobody has to name the image folder
+    elif kind.layout != "file" and annotations.exists():
+        shutil.rmtree(annotations)  # of an earlier call, perhaps with labels of images that are no more
     written = kind.write(fixed, out if kind.layout == "dataset" else annotations)
     return Fixed(out, fixed.image_folder, annotations, correction, written)
 
 
-def _refuse_unreadable(part: Examined) -> None:
-    lost = [entry for entry in part.report.skipped if not entry.reason.startswith(LEFT_OUT)]
-    total = part.report.object_count + len(lost)
+def _refuse_loss(part: Examined) -> None:
+    unread = [entry for entry in part.report.skipped if not entry.reason.startswith(LEFT_OUT)]
+    total = part.report.object_count + len(unread)
+    lost = [(entry.where, entry.reason) for entry in unread]
+    lost += [(finding.where, finding.kind) for finding in part.content if finding.kind in (UNKNOWN, OUTSIDE)]
     # Angles in degrees that are small enough for radians have been read, and wrongly.
-    if len(lost) > _MOST_LOST * total or any(entry.reason == DEGREES for entry in lost):
-        reasons = ", ".join(sorted({entry.reason for entry in lost}))
+    in_degrees = any(entry.reason == DEGREES for entry in unread)
+    if len(lost) > max(_FEW_LOST, _MOST_LOST * total) or in_degrees:
+        reasons = ", ".join(sorted({reason for _, reason in lost}))
         raise ConfigError(
-            f"fix: {len(lost)} of {total} objects cannot be read ({reasons}), such as {lost[0].where}; a "
-            "copy without them would be no correction. Mend their format or units first"
+            f"fix: {len(lost)} of {total} objects would be left out ({reasons}), such as {lost[0][0]}; a "
+            "copy without them would be no correction. Mend format, units or the class list first"
         )
 
 
@@ -133,6 +143,10 @@ def _copied(
                 name = renamed
             _copy(path, folder / name)
             copied.append(replace(record, image=name.as_posix()))
+    wanted = {folder / record.image for record in copied}
+    for path in folder.rglob("*"):  # of an earlier call: images that are no more, copies cut off
+        if path.is_file() and path not in wanted:
+            path.unlink()
     return tuple(copied)
 
 

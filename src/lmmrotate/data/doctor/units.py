@@ -5,12 +5,14 @@ Such a fault is one of the whole file or image, not of single objects, and is sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from lmmrotate.data.doctor.findings import Finding
 from lmmrotate.data.formats.base import ConversionReport
+from lmmrotate.data.formats.objects import LARGEST_SHARE
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.geometry.quads import Floats, Quads
@@ -19,11 +21,15 @@ from lmmrotate.geometry.rboxes import quads_to_rboxes
 SHARES = "shares instead of pixels"
 TWO_CORNERS = "xyxy read as xywh"
 ANOTHER_SIZE = "labels for another image size"
+UPPER_LEFT = "labels in one corner"
 SMALL_ANGLES = "angle converted twice"
 
-_LARGEST_SHARE = 1.5
-"""Coordinates that are all below this are shares of the image, not pixels."""
 _MANY = 0.3
+_OUTSIDE = 0.1
+"""With more than this share of the objects beyond their images the labels of the whole set are suspected."""
+_REACH = 0.75
+"""Labels of a whole set that reach no further than this share of the width and of the height are odd."""
+_ENOUGH = 50
 _FEW = 20
 """Fewer tilted objects than this say nothing about the unit of their angles."""
 _TILTED_RAD = 1e-4
@@ -37,17 +43,30 @@ def unit_findings(manifest: Manifest, report: ConversionReport, has_sizes: bool)
 
     ``has_sizes``: whether boxes may stand as x y width height in the files.
     """
+    first = next((places[0] for places in report.places if places), "")
+    frames = frames_of_labels(manifest)
     for record, places in zip(manifest.records, report.places, strict=True):
         if are_shares(record):
             text = "all coordinates are below 1.5: shares of the image, where this format has pixels"
             yield Finding(SHARES, "error", places[0], text, record.image)
-        elif size := other_size(record):
+        elif size := frames.by_image.get(record.image):
             text = (
                 f"the labels fit an image of about {size[0]} x {size[1]} px, this one is "
                 f"{record.width} x {record.height} px"
             )
             yield Finding(ANOTHER_SIZE, "error", places[0], text, record.image)
-    first = next((places[0] for places in report.places if places), "")
+    if frames.outside:
+        text = (
+            f"{frames.outside:.0%} of all objects lie beyond the right or lower edge of their images: the "
+            f"labels are those of images about {frames.reach:.2g} times as large"
+        )
+        yield Finding(ANOTHER_SIZE, "error", first, text)
+    elif frames.reach and frames.reach < _REACH:
+        text = (
+            f"no object lies beyond {frames.reach:.0%} of its image's width and height: the labels seem to "
+            "be those of smaller images"
+        )
+        yield Finding(UPPER_LEFT, "warning", first, text)
     mixed = _corners_as_sizes(manifest) if has_sizes else None
     if mixed is not None:
         text = (
@@ -65,10 +84,45 @@ def unit_findings(manifest: Manifest, report: ConversionReport, has_sizes: bool)
 
 def are_shares(record: ImageRecord) -> bool:
     """Whether the coordinates of an image's objects are shares of its width and height."""
-    return bool(len(record.quads) and np.abs(record.quads).max() <= _LARGEST_SHARE and min(record.wh) > 8)
+    return bool(len(record.quads) and np.abs(record.quads).max() <= LARGEST_SHARE and min(record.wh) > 8)
 
 
-def other_size(record: ImageRecord) -> tuple[int, int] | None:
+@dataclass(frozen=True)
+class Frames:
+    """Whether labels and images are of one size, judged by where the labels lie."""
+
+    outside: float | None
+    """The share of all objects that lie beyond their images, if the labels of the whole set are of
+    another size; no image is judged on its own then."""
+    reach: float | None
+    """How far the labels of all images reach, as a share of width or height, whichever is more; None with
+    too few objects."""
+    by_image: Mapping[str, tuple[int, int]]
+    """The size that the labels of an image speak of, where it is not the one it has."""
+
+    def tell(self, image: str) -> bool:
+        """Whether they explain an object of this image that lies outside."""
+        return self.outside is not None or image in self.by_image
+
+
+def frames_of_labels(manifest: Manifest) -> Frames:
+    """Judge the set as a whole, or else image by image."""
+    records = [record for record in manifest.records if len(record.quads) and not are_shares(record)]
+    # Of every object its middle and its furthest corner, as shares of width and height.
+    centres = [record.quads.mean(axis=1) / record.wh for record in records]
+    beyond = [int((centre > 1).any(axis=1).sum()) for centre in centres]
+    total, images = sum(map(len, centres)), sum(map(bool, beyond))
+    reach = None
+    if total >= _ENOUGH:
+        corners = np.concatenate([record.quads.max(axis=1) / record.wh for record in records])
+        reach = float(np.quantile(corners, 0.99, axis=0).max())
+    if sum(beyond) > _OUTSIDE * total and images >= max(2, _MANY * len(records)):
+        return Frames(sum(beyond) / total, reach or float(np.concatenate(centres).max()), {})
+    sizes = {record.image: size for record in records if (size := _other_size(record))}
+    return Frames(None, reach, sizes)
+
+
+def _other_size(record: ImageRecord) -> tuple[int, int] | None:
     """The size that the labels of an image speak of, if most of them lie far outside the one it has."""
     if len(record.quads) < 2 or record.quads.min() < -0.1 * max(record.wh):
         return None

@@ -23,6 +23,10 @@ class Skipped:
     """File and line, ``P0001.txt:12``."""
     reason: str
     """Short, so that equal reasons can be counted: "zero area", "unknown class 'barge'", …"""
+    details: str = ""
+    """What was found and what is valid."""
+    image: str = ""
+    """Which it belongs to, as it is named in the manifest; empty if it belongs to none."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class ConversionReport:
     unlabelled: tuple[str, ...] = ()
     """Images without a label file, kept without objects."""
     orphans: tuple[str, ...] = ()
-    """Label files without an image, left out."""
+    """Label files, or what a file lists, without an image, left out."""
+    deeper: tuple[str, ...] = ()
+    """Images in folders inside the image folder, where they are not read."""
     unreadable: tuple[str, ...] = ()
     """Images left out because they, or their label files, cannot be read: path and fault."""
     skipped: tuple[Skipped, ...] = ()
@@ -65,7 +71,9 @@ class ConversionReport:
         if self.unlabelled:
             lines.append(f"{len(self.unlabelled)} images without a label file: {_some(self.unlabelled)}")
         if self.orphans:
-            lines.append(f"{len(self.orphans)} label files without an image, left out: {_some(self.orphans)}")
+            lines.append(f"{len(self.orphans)} annotations without an image, left out: {_some(self.orphans)}")
+        if self.deeper:
+            lines.append(f"{len(self.deeper)} images in folders below, not read: {_some(self.deeper)}")
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} images left out, unreadable: {_some(self.unreadable)}")
         for reason, count in self.skipped_reasons().items():
@@ -85,6 +93,7 @@ class Account:
 
     unlabelled: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    deeper: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     places: list[tuple[str, ...]] = field(default_factory=list)
@@ -98,6 +107,7 @@ class Account:
             empty_images=sum(not record.labels for record in records),
             unlabelled=tuple(self.unlabelled),
             orphans=tuple(self.orphans),
+            deeper=tuple(self.deeper),
             unreadable=tuple(self.unreadable),
             skipped=tuple(self.skipped),
             places=tuple(self.places),

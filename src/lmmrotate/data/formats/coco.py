@@ -23,14 +23,14 @@ COCO itself has no oriented boxes. Where an object has several shapes, the first
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmmrotate.data.formats.base import ConversionReport, Format, OnBad, WriteReport
+from lmmrotate.data.formats.base import ConversionReport, Format, WriteReport
 from lmmrotate.data.formats.coco_shapes import read_corners, written_shapes
 from lmmrotate.data.formats.json_files import as_object, image_under, read_json
-from lmmrotate.data.formats.objects import Bad, Found, about, collect, read_listed
+from lmmrotate.data.formats.objects import Bad, Found, about, read_listed
 from lmmrotate.data.images import find_images
 from lmmrotate.data.jsonl import dump_line, get, write_text_atomic
 from lmmrotate.data.manifest import Manifest
@@ -58,7 +58,6 @@ def read_file(
     *,
     classes: Sequence[str] | None = None,
     left_out: Sequence[str] = (),
-    on_bad: OnBad = "error",
     **options: Any,
 ) -> tuple[Manifest, ConversionReport]:
     """Read the images that a COCO file lists (see ``formats.base.Reader``, ``formats.objects.read_listed``).
@@ -76,16 +75,14 @@ def read_file(
         listed = {image.name: image for image in by_id.values()}
         if classes is None:
             classes = tuple(dict.fromkeys(n for n in categories.values() if n not in left_out))
-    lost = collect(strays, on_bad=on_bad).skipped
-    manifest, report = read_listed(
+    return read_listed(
         image_folder,
         {name: image.of_size for name, image in listed.items()},
         classes=classes,
         left_out=left_out,
-        on_bad=on_bad,
+        strays=strays,
         **options,
     )
-    return manifest, replace(report, skipped=(*report.skipped, *lost))
 
 
 def _id(row: dict[str, Any], key: str, where: str) -> int | str:

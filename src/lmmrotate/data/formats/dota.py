@@ -9,7 +9,9 @@
 Eight numbers x1 y1 … x4 y4 in pixels (DOTA gives the corners clockwise, the object's head first), the
 class name, and a difficulty (0 counts, 1 is hard, 2 marks objects cut by a tile's edge in split data).
 The two header lines and the difficulty may be missing. A class name may hold spaces: it is everything
-between the eighth number and the final whole number. Format: https://captain-whu.github.io/DOTA/dataset.html
+between the eighth number and the final whole number. Such a number of two digits or more, which is no
+difficulty, belongs to the name ("Boeing 737"), unless the class list says otherwise.
+Format: https://captain-whu.github.io/DOTA/dataset.html
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from lmmrotate.data.formats.objects import (
     Labels,
     collect,
     label_files,
+    odd_coordinate,
     read_pairs,
     read_text,
 )
@@ -39,6 +42,11 @@ from lmmrotate.geometry.quads import Quads, as_quads
 _HEADER = re.compile(r"\s*(imagesource|gsd)\s*:", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
+
+_FRACTION = re.compile(r" [-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")
+
+MOST_DIFFICULT = 9
+"""A larger difficulty could not be told from a class name that ends in a number."""
 
 
 def read_labels(
@@ -80,6 +88,10 @@ def _parse(where: str, items: list[str], classes: Collection[str] | None) -> Fou
     if len(quad) < 8:
         return _too_short(where, items)
     name, difficulty = _name_and_difficulty(items[8:], classes)
+    rest = " ".join(items[8:])
+    if rest not in (classes or ()) and _FRACTION.search(rest):
+        details = f"expected a class and a whole number, the difficulty, found {rest!r}"
+        return Bad(where, "fraction for a difficulty", f"{details}: are these detections with scores?")
     if not name:
         return Bad(where, "no class name", f"no class name after the eight numbers: {' '.join(items)!r}")
     return Found(where, name, quad, difficulty)
@@ -87,14 +99,9 @@ def _parse(where: str, items: list[str], classes: Collection[str] | None) -> Fou
 
 def _no_number(where: str, item: str, items: list[str]) -> Bad:
     try:
-        float(item)
+        return odd_coordinate(where, float(item), item)
     except ValueError:
         return _too_short(where, items)
-    return Bad(
-        where,
-        "coordinate not finite",
-        f"coordinates must be plain, finite numbers up to 1e9, found {item!r}",
-    )
 
 
 def _too_short(where: str, items: list[str]) -> Bad:
@@ -112,9 +119,10 @@ def _name_and_difficulty(rest: list[str], classes: Collection[str] | None) -> tu
     if not rest or not _WHOLE.fullmatch(rest[-1]):
         return whole, 0
     name = " ".join(rest[:-1])
-    if classes is not None and name not in classes and whole in classes:
+    known, difficulty = classes or (), int(rest[-1])
+    if name not in known and (whole in known or difficulty > MOST_DIFFICULT):
         return whole, 0  # a class such as "Boeing 737", and no difficulty
-    return name, int(rest[-1])
+    return name, difficulty
 
 
 def read_folder(
@@ -157,13 +165,16 @@ def write_labels(
         digits: decimals to keep; trailing zeros are dropped.
 
     Raises:
-        DataError: for a class name that could not be read back (empty, or with odd white space), or if
-            the file cannot be written.
+        DataError: for a class name or difficulty that could not be read back (empty, with odd white space;
+            more than ``MOST_DIFFICULT``), or if the file cannot be written.
         ValueError: if the three lengths differ or a coordinate is not finite.
     """
     for name in names:
         if not name or name != " ".join(name.split()):
             raise DataError(f"{path}: class name {name!r} cannot be written to a DOTA label file")
+    for flag in difficult:
+        if not 0 <= flag <= MOST_DIFFICULT:
+            raise DataError(f"{path}: a difficulty must be from 0 to {MOST_DIFFICULT}, got {flag}")
     lines = (
         f"{' '.join(_short(value, digits) for value in quad.reshape(8))} {name} {flag:d}\n"
         for quad, name, flag in zip(as_quads(quads), names, difficult, strict=True)

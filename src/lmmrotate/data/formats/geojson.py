@@ -49,20 +49,22 @@ class _Place:
     to_crs: Any
     """Affine map from pixels to the coordinates of ``crs``."""
 
-    def pixels(self, points: Points, crs: Any) -> Points:
+    wh: tuple[int, int]
+
+    def pixels(self, points: Points) -> Points:
         """Points (N, 2) in ``crs`` as pixels of the image."""
-        from rasterio.warp import transform
+        return _moved(~self.to_crs, points)
 
-        xs, ys = transform(crs, self.crs, points[:, 0].tolist(), points[:, 1].tolist())
-        inverse = ~self.to_crs
-        return np.array([_moved(inverse, x, y) for x, y in zip(xs, ys, strict=True)])
+    def on_earth(self, points: Points) -> Points:
+        """Pixels (N, 2) as coordinates of ``crs``."""
+        return _moved(self.to_crs, points)
 
-    def degrees(self, points: Points) -> Points:
-        """Pixels (N, 2) as longitude and latitude."""
-        from rasterio.warp import transform
 
-        moved = np.array([_moved(self.to_crs, x, y) for x, y in points.tolist()])
-        return np.array(transform(self.crs, WGS84, moved[:, 0].tolist(), moved[:, 1].tolist())).T
+def _transformed(points: Points, crs: Any, into: Any) -> Points:
+    """Points (N, 2) of one coordinate system in another."""
+    from rasterio.warp import transform
+
+    return np.array(transform(crs, into, points[:, 0].tolist(), points[:, 1].tolist())).T
 
 
 def read_file(
@@ -85,12 +87,84 @@ def read_file(
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list):
         raise DataError(f"{annotations}: expected a FeatureCollection with a list of features")
-    crs = _crs_of(content, annotations)
-    listed = {
-        path.name: partial(_objects, _place(path), path.name, features, crs, annotations)
-        for path in find_images([image_folder])
-    }
-    return read_listed(image_folder, listed, classes=classes, **options)
+    shapes, strays = _shapes(features, _crs_of(content, annotations), annotations)
+    owned: set[str] = set()
+    listed = {}
+    for path in find_images([image_folder]):
+        mine = shapes.of_image(path.name, _place(path))
+        owned.update(shapes.features[i].where for i in mine)
+        listed[path.name] = partial(_objects, [(shapes.features[i], quad) for i, quad in mine.items()])
+    lonely = [feature.where for feature in shapes.features if feature.where not in owned]
+    return read_listed(
+        image_folder, listed, classes=classes, strays=strays, orphans=dict.fromkeys(lonely), **options
+    )
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """What a file says of one shape, or several."""
+
+    where: str
+    properties: dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Shapes:
+    """The polygons of a file."""
+
+    crs: Any
+    features: list[_Feature]
+    """Of every polygon."""
+    rings: list[Points]
+    """Their corners in ``crs``."""
+
+    def __post_init__(self) -> None:
+        images = [feature.properties.get("image") for feature in self.features]
+        self.named = np.array([image is not None for image in images], dtype=bool)
+        self.image_names = np.array([PurePosixPath(str(image)).name for image in images], dtype=object)
+        self._moved: dict[str, tuple[list[Points], Points, Points]] = {}
+
+    def of_image(self, image: str, place: _Place) -> dict[int, Points]:
+        """By the number of the polygon, the corners (4, 2) in pixels of those that belong to an image."""
+        if not self.rings:
+            return {}
+        rings, low, high = self._in_system(place.crs)
+        frame = place.on_earth(np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * place.wh)
+        near = ((low <= frame.max(axis=0)) & (high >= frame.min(axis=0))).all(axis=1)
+        found = {}
+        for i in np.flatnonzero(np.where(self.named, self.image_names == image, near)).tolist():
+            quad = _quad(place.pixels(rings[i]))
+            x, y = quad.mean(axis=0)
+            if self.named[i] or (0 <= x < place.wh[0] and 0 <= y < place.wh[1]):
+                found[i] = quad
+        return found
+
+    def _in_system(self, crs: Any) -> tuple[list[Points], Points, Points]:
+        """The polygons in a coordinate system, and their least and largest coordinates, both (N, 2)."""
+        key = crs.to_wkt()
+        if key not in self._moved:  # one transformation for all images of a system
+            points = _transformed(np.concatenate(self.rings), self.crs, crs)
+            starts = np.cumsum([0, *map(len, self.rings)])[:-1]
+            low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+            self._moved[key] = np.split(points, starts[1:]), low, high
+        return self._moved[key]
+
+
+def _shapes(features: list[Any], crs: Any, path: Path) -> tuple[_Shapes, list[Bad]]:
+    """The polygons, and the features that are none."""
+    owners: list[_Feature] = []
+    polygons: list[Points] = []
+    strays = []
+    for number, feature in enumerate(features):
+        where = f"{path}: features[{number}]"
+        rings = _rings(feature)
+        if rings is None:
+            strays.append(Bad(where, "no polygon", "expected a Polygon or MultiPolygon of numbers"))
+            continue
+        properties = feature.get("properties")
+        owners += [_Feature(where, properties if isinstance(properties, dict) else {})] * len(rings)
+        polygons += rings
+    return _Shapes(crs, owners, polygons), strays
 
 
 def _crs_of(content: dict[str, Any], path: Path) -> Any:
@@ -106,26 +180,10 @@ def _crs_of(content: dict[str, Any], path: Path) -> Any:
         raise DataError(f"{path}: unknown coordinate system {name!r}: {error}") from error
 
 
-def _objects(
-    place: _Place, image: str, features: list[Any], crs: Any, path: Path, wh: tuple[int, int]
-) -> Iterator[Found | Bad]:
+def _objects(mine: Sequence[tuple[_Feature, Points]], wh: tuple[int, int]) -> Iterator[Found | Bad]:
     """What a file says about one image."""
-    for number, feature in enumerate(features):
-        where = f"{path}: features[{number}]"
-        properties = feature.get("properties") if isinstance(feature, dict) else None
-        properties = properties if isinstance(properties, dict) else {}
-        named = properties.get("image")
-        if named is not None and PurePosixPath(str(named)).name != image:
-            continue
-        rings = _rings(feature)
-        if rings is None:
-            yield Bad(where, "no polygon", f"{where}: expected a Polygon or MultiPolygon of numbers")
-            continue
-        for ring in rings:
-            quad = _quad(place.pixels(ring, crs))
-            x, y = quad.mean(axis=0)
-            if named is not None or (0 <= x < wh[0] and 0 <= y < wh[1]):
-                yield _found(where, properties, quad)
+    for feature, quad in mine:
+        yield _found(feature.where, feature.properties, quad)
 
 
 def _found(where: str, properties: dict[str, Any], quad: Points) -> Found | Bad:
@@ -177,7 +235,7 @@ def write_file(manifest: Manifest, out: Path) -> WriteReport:
             continue
         place = _place(manifest.image_path(record))
         for quad, label, flag in zip(record.quads, record.labels, record.difficult, strict=True):
-            corners = np.round(place.degrees(quad), _DIGITS).tolist()
+            corners = np.round(_transformed(place.on_earth(quad), place.crs, WGS84), _DIGITS).tolist()
             features.append(
                 {
                     "type": "Feature",
@@ -200,17 +258,18 @@ def _place(path: Path) -> _Place:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as file:
-                crs, to_crs = file.crs, file.transform
+                crs, to_crs, wh = file.crs, file.transform, (file.width, file.height)
     except RasterioError as error:
         raise DataError(f"{path}: cannot be read as a georeferenced image: {error}") from error
     if crs is None or to_crs.is_identity:
         raise DataError(f"{path}: has no place on earth (no coordinate system or no transform)")
-    return _Place(crs, to_crs)
+    return _Place(crs, to_crs, wh)
 
 
-def _moved(affine: Any, x: float, y: float) -> tuple[float, float]:
+def _moved(affine: Any, points: Points) -> Points:
     a, b, c, d, e, f = affine[:6]
-    return a * x + b * y + c, d * x + e * y + f
+    x, y = points.T
+    return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
 
 
 def _require_rasterio() -> None:

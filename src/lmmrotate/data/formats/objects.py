@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from lmmrotate.data.formats.base import Account, ConversionReport, OnBad, Skipped
-from lmmrotate.data.images import find_images, image_size
+from lmmrotate.data.images import find_images, image_size, images_below
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.errors import ConfigError, DataError
@@ -20,6 +20,11 @@ LEFT_OUT = "left-out class"
 
 SMALLEST_AREA = 1e-6
 """Square pixels; a quad below it is a line or a point."""
+
+LARGEST_SHARE = 1.5
+"""Coordinates that are all below this are shares of the image, not pixels."""
+
+_SMALLEST_SHARE = 1e-12  # of such an image: a millionth of its sides
 
 LARGEST_COORDINATE = 1e9
 """Pixels; beyond it a number is damage, and areas lose their meaning."""
@@ -128,7 +133,7 @@ def collect(
         if bad is not None:
             if on_bad == "error":
                 raise DataError(f"{bad.where}: {bad.details}")
-            skipped.append(Skipped(bad.where, bad.reason))
+            skipped.append(Skipped(bad.where, bad.reason, bad.details))
         elif isinstance(item, Found):
             if item.name in left_out:
                 skipped.append(Skipped(item.where, f"{LEFT_OUT} {item.name!r}"))
@@ -147,8 +152,7 @@ def _fault(item: Found, classes: Collection[str] | None, left_out: Collection[st
     """Why an object cannot be used, if it cannot."""
     odd = [value for value in item.quad if not (math.isfinite(value) and abs(value) <= LARGEST_COORDINATE)]
     if odd:
-        details = f"coordinates must be plain, finite numbers up to 1e9, found {odd[0]}"
-        return Bad(item.where, "coordinate not finite", details)
+        return odd_coordinate(item.where, odd[0], odd[0])
     if not item.name:
         return Bad(item.where, "no class name", "the object has no class name")
     if classes is not None and item.name not in classes and item.name not in left_out:
@@ -158,10 +162,17 @@ def _fault(item: Found, classes: Collection[str] | None, left_out: Collection[st
         details = f"difficulty must be 0 or more, found {item.difficult}"
         return Bad(item.where, "negative difficulty", details)
     # Of the rectangle around: the lobes of a quad whose sides cross have areas of opposite signs.
-    if quad_areas(min_area_quads(as_quads([item.quad])))[0] < SMALLEST_AREA:
+    smallest = SMALLEST_AREA if max(map(abs, item.quad)) > LARGEST_SHARE else _SMALLEST_SHARE
+    if quad_areas(min_area_quads(as_quads([item.quad])))[0] < smallest:
         corners = " ".join(f"{value:g}" for value in item.quad)
         return Bad(item.where, "zero area", f"{item.name!r} has no area: corners {corners}")
     return None
+
+
+def odd_coordinate(where: str, value: float, found: object) -> Bad:
+    """An object with a coordinate that is not finite or beyond ``LARGEST_COORDINATE``, as it was found."""
+    reason = "coordinate out of range" if math.isfinite(value) else "coordinate not finite"
+    return Bad(where, reason, f"coordinates must be plain, finite numbers up to 1e9, found {found!r}")
 
 
 def read_pairs(
@@ -180,7 +191,7 @@ def read_pairs(
     """Read a folder of images and a folder of label files of the same names (see ``formats.base.Reader``).
 
     Images are taken in order of their names. An image without a label file is kept without objects, a
-    label file without an image is left out; both are counted.
+    label file without an image is left out, images in folders below are not read; all are counted.
 
     Args:
         image_folder, annotations: the folders.
@@ -190,11 +201,15 @@ def read_pairs(
 
     Raises:
         DataError: as ``collect`` and ``image_size``; also for a missing folder, a folder without images,
-            and two images that share one label file (``P1.png`` and ``P1.tif``).
+            two images that share one label file (``P1.png`` and ``P1.tif``), and two label files of one
+            name (``P1.txt`` and ``P1.TXT``).
     """
     images = _images_by_stem(image_folder)
     label_files = {} if annotations is None else _label_files(annotations, suffix)
-    account = Account(orphans=sorted(label_files[stem].name for stem in label_files.keys() - images))
+    account = Account(
+        orphans=sorted(label_files[stem].name for stem in label_files.keys() - images),
+        deeper=images_below(image_folder),
+    )
     records = []
     for name in wanted_images([path.name for path in images.values()], only, image_folder):
         stem = Path(name).stem
@@ -219,6 +234,8 @@ def read_listed(
     dataset: str = "",
     split: str = "",
     only: Collection[str] | None = None,
+    strays: Iterable[Bad] = (),
+    orphans: Iterable[str] = (),
 ) -> tuple[Manifest, ConversionReport]:
     """The images that one annotation file lists, in its order; other images of the folder are not read.
 
@@ -227,6 +244,8 @@ def read_listed(
         listed: by image name, what gives its objects, called with the image's (width, height). Listed
             images that are not in the folder are left out and counted.
         classes, left_out, on_bad, dataset, split, only: see ``formats.base.Reader``.
+        strays: annotations that are wrong before it is known to which image they belong.
+        orphans: annotations that belong to no image.
 
     Raises:
         DataError: as ``collect`` and ``image_size``; also for a missing folder, and if no listed image is
@@ -234,7 +253,8 @@ def read_listed(
     """
     if not image_folder.is_dir():
         raise DataError(f"{image_folder}: no such folder; expected the folder of images")
-    account = Account()
+    account = Account(orphans=list(orphans))
+    account.skipped.extend(collect(strays, on_bad=on_bad).skipped)
     records = []
     for name in wanted_images(listed, only, image_folder):
         objects = listed[name]
@@ -292,7 +312,7 @@ def _record(
             raise
         account.unreadable.append(str(error))
         return None
-    account.skipped.extend(labels.skipped)
+    account.skipped.extend(replace(entry, image=name) for entry in labels.skipped)
     account.places.append(labels.places)
     return ImageRecord(name, *wh, labels.quads, labels.names, labels.difficult)
 
@@ -345,10 +365,17 @@ def read_text(path: Path) -> str:
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected the folder of images")
+    return _by_stem(find_images([folder]))
+
+
+def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
-    for path in find_images([folder]):
+    for path in paths:
         if path.stem in by_stem:
-            raise DataError(f"{path}: shares its label file with {by_stem[path.stem].name}; keep one of them")
+            raise DataError(
+                f"{path}: has the same name but for its ending as {by_stem[path.stem].name}, so that images "
+                "and label files cannot be told apart; keep one of them"
+            )
         by_stem[path.stem] = path
     return by_stem
 
@@ -356,6 +383,4 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
 def _label_files(folder: Path, suffix: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected the folder of label files")
-    return {
-        path.stem: path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != "."
-    }
+    return _by_stem(p for p in sorted(folder.iterdir()) if p.suffix.lower() == suffix and p.name[0] != ".")

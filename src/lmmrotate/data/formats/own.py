@@ -20,9 +20,11 @@ def read(
     annotations: Path | None,
     *,
     classes: Sequence[str] | None = None,
+    dataset: str = "",
+    split: str = "",
     **options: Any,
 ) -> tuple[Manifest, ConversionReport]:
-    """Read a manifest file (see ``formats.base.Reader``); without ``classes`` it keeps its class list."""
+    """Read a manifest file (see ``formats.base.Reader``); it keeps what is not given of its header."""
     if annotations is None:
         raise ConfigError("a manifest is read from a file: give it as annotations")
     manifest = read_manifest(annotations, image_folder)
@@ -30,7 +32,14 @@ def read(
         record.image: partial(_found, record, f"{annotations}: {record.image}") for record in manifest.records
     }
     scenes = {record.image: record.scene for record in manifest.records}
-    read_again, report = read_listed(image_folder, listed, classes=classes or manifest.classes, **options)
+    read_again, report = read_listed(
+        image_folder,
+        listed,
+        classes=classes or manifest.classes,
+        dataset=dataset or manifest.dataset,
+        split=split or manifest.split,
+        **options,
+    )
     records = tuple(replace(record, scene=scenes[record.image]) for record in read_again.records)
     return replace(read_again, records=records), report
 
