@@ -78,8 +78,9 @@ def test_the_number_of_pictures_and_the_same_bytes_again(checkup: Checkup, tmp_p
     assert page(checkup, tmp_path / "again.html", max_images=2) == few
 
 
-def test_without_findings_or_images(tmp_path: Path) -> None:
+def test_without_findings(tmp_path: Path) -> None:
     Image.effect_noise((20, 20), 50).convert("RGB").save(tmp_path / "only.png")
-    text = page(examine([Source(tmp_path, None, annotation_format("dota"))]), tmp_path / "check.html")
+    (tmp_path / "only.txt").write_text("2 2 9 2 9 6 2 6 ship 0")
+    text = page(examine([Source(tmp_path, tmp_path, annotation_format("dota"))]), tmp_path / "check.html")
     assert "Nothing found." in text
     assert "Suspicious" not in text
