@@ -146,3 +146,19 @@ def test_any_memory_layout_does() -> None:
     frozen.flags.writeable = False
     for same in (np.asfortranarray(quads), quads[::-1][::-1], frozen, quads.reshape(4, 8)):
         assert iou_matrix(same, quads).tolist() == iou_matrix(quads, quads).tolist()
+
+
+@given(seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=8))
+def test_concave_quads_are_exact_too(seeds: list[int]) -> None:
+    quads = []
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        corners = random.uniform(0, 100, (3, 2))
+        inside = random.dirichlet((1, 1, 1)) @ corners  # the fourth lies in the triangle of the others
+        quads.append(np.vstack([corners, inside])[:: random.choice((-1, 1))])
+    a, b = np.stack(quads), convex_quads(seeds[0], len(quads))
+    polygons, others = shapely.polygons(a), shapely.polygons(b)
+    for found, one, other in ((iou_matrix(a, a), polygons, polygons), (iou_matrix(a, b), polygons, others)):
+        shared = shapely.area(shapely.intersection(one[:, None], other[None]))
+        union = shapely.area(one)[:, None] + shapely.area(other)[None] - shared
+        np.testing.assert_allclose(found, shared / union, atol=1e-7)

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmmrotate.evaluation import kernels
 from lmmrotate.evaluation.matching import Bools, Floats, Ints, Outcome
-
-_STEPS = np.arange(11)
-# 0.3, 0.6 and 0.7 come out a hair too large: 0.30000000000000004. The published code compares with these.
-_ROUNDED_STEPS = np.arange(0, 1 + 1e-3, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +20,8 @@ class Curve:
     """(D,)"""
     found: Ints
     """(D,) objects found so far: recall as an exact fraction of ``objects``."""
+    place: Ints
+    """(D,) detections counted so far."""
     objects: int
 
 
@@ -37,8 +36,8 @@ def curve_of(outcome: Outcome, score: Floats, rows: Bools, objects: int) -> Curv
     counted = np.flatnonzero(rows & (outcome.true | outcome.false))
     ranked = counted[np.argsort(-score[counted], kind="stable")]
     found = np.cumsum(outcome.true[ranked], dtype=np.int64)
-    place = np.arange(1, len(ranked) + 1)
-    return Curve(found / max(objects, 1), found / place, found, objects)
+    place = np.arange(1, len(ranked) + 1, dtype=np.int64)
+    return Curve(found / max(objects, 1), found / place, found, place, objects)
 
 
 def ap_11(curve: Curve, *, rounded_steps: bool = False) -> float:
@@ -50,20 +49,9 @@ def ap_11(curve: Curve, *, rounded_steps: bool = False) -> float:
         rounded_steps: compare with ``arange(0, 1, 0.1)`` in floating point, as mmrotate (and the Python
             versions of VOC's and DOTA's devkits) do: 3 in 10 fail to reach 0.30000000000000004.
     """
-    if not curve.objects:
-        return float("nan")
-    if rounded_steps:
-        reached = curve.recall >= _ROUNDED_STEPS[:, None]
-    else:
-        reached = curve.found * 10 >= _STEPS[:, None] * curve.objects
-    return float(np.where(reached, curve.precision, 0.0).max(axis=1, initial=0.0).mean())
+    return kernels.ap_11(curve.found, curve.place, curve.objects, rounded_steps)
 
 
 def ap_area(curve: Curve) -> float:
     """Area under the precision envelope (VOC 2010 and later); NaN without objects."""
-    if not curve.objects:
-        return float("nan")
-    recall = np.concatenate([[0.0], curve.recall, [1.0]])
-    precision = np.concatenate([[0.0], curve.precision, [0.0]])
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall) * envelope[1:]))
+    return kernels.ap_area(curve.found, curve.place, curve.objects)

@@ -13,10 +13,10 @@ from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.errors import DataError
 from lmmrotate.evaluation.matching import Detections, Ints, Truths
+from lmmrotate.evaluation.protocols import protocol_named
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.evaluation.scoring import check_settings, score_tables
 from lmmrotate.geometry.quads import Quads, min_area_quads
-from lmmrotate.geometry.rboxes import quads_to_rboxes_opencv, rboxes_to_quads
 
 
 def evaluate(
@@ -26,6 +26,7 @@ def evaluate(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
     protocol: str = "corrected",
+    resamples: int = 0,
 ) -> Evaluation:
     """Score predictions.
 
@@ -36,7 +37,8 @@ def evaluate(
     Args:
         iou_threshold: IoU from which on a detection has found an object, in (0, 1].
         score_threshold: detections below it do not count in precision, recall and F1.
-        protocol: "corrected", or "lmmrotate" for the published code's numbers; see ``score_tables``.
+        protocol: "corrected", or "lmmrotate" or "dota" for the published code's numbers; see ``protocols``.
+        resamples: draws for confidence intervals; 0 leaves them out.
 
     Raises:
         ConfigError: for an unknown protocol or a threshold out of range.
@@ -47,7 +49,7 @@ def evaluate(
     by_image = _joined(manifest, predictions)
     found = [by_image.get(record.image) for record in manifest.records]
     known = [prediction for prediction in found if prediction is not None]
-    rectangles = _published_rectangles if protocol == "lmmrotate" else min_area_quads
+    rectangles = protocol_named(protocol).rectangles
     numbers = score_tables(
         detections_of(found, manifest.classes, rectangles),
         truths_of(manifest.records, manifest.classes, rectangles),
@@ -56,6 +58,8 @@ def evaluate(
         iou_threshold=iou_threshold,
         score_threshold=score_threshold,
         protocol=protocol,
+        details=True,
+        resamples=resamples,
     )
     return replace(
         numbers,
@@ -104,11 +108,6 @@ def _images(counts: Sequence[int]) -> Ints:
 
 def _all(quads: Sequence[Quads]) -> Quads:
     return np.concatenate(quads) if quads else np.empty((0, 4, 2))
-
-
-def _published_rectangles(quads: Quads) -> Quads:
-    """Where a quad has two smallest rectangles, the one that OpenCV's rounding picks."""
-    return rboxes_to_quads(quads_to_rboxes_opencv(quads))
 
 
 def _joined(manifest: Manifest, predictions: Predictions) -> dict[str, Prediction]:

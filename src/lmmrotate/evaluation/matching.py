@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.geometry.overlap import iou_matrix
+from lmmrotate.data.workers import core_count
+from lmmrotate.evaluation import kernels
+from lmmrotate.geometry.overlap import overlapping_in_groups
 from lmmrotate.geometry.quads import Quads
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-_PAIRS_AT_ONCE = 4_000_000  # bounds the memory for an image of thousands of boxes: 8 bytes a pair
+_ROWS_AT_ONCE = 100_000  # enough to keep a core busy, few enough to share them evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,7 @@ class Truths:
     label: Ints
     """(N,) index of the class."""
     quads: Quads
-    """(N, 4, 2), convex, pixels."""
+    """(N, 4, 2), pixels."""
     ignore: Bools
     """(N,) difficult: neither to be found nor missed."""
 
@@ -44,7 +47,7 @@ class Detections:
     label: Ints
     """(D,) index of the class."""
     quads: Quads
-    """(D, 4, 2), convex, pixels."""
+    """(D, 4, 2), pixels."""
     score: Floats
     """(D,) larger is surer."""
 
@@ -96,37 +99,50 @@ class Outcome:
     """(D,) found nothing, or an object that was found already. Neither: it lies on a difficult object."""
 
 
-def overlaps(detections: Detections, truths: Truths) -> Overlaps:
-    """Every overlapping pair of the same image."""
-    parts = []
-    for some, objects in _blocks(detections.image, truths.image):
-        iou = iou_matrix(detections.quads[some], truths.quads[objects])
-        flat = np.flatnonzero(iou > 0)  # eight times as fast as np.nonzero(iou)
-        d, t = np.divmod(flat, len(objects))
-        parts.append((some[d], objects[t], iou.ravel()[flat]))
-    if not parts:
+def overlaps(
+    detections: Detections, truths: Truths, *, same_class: bool = False, least_iou: float = 0.0
+) -> Overlaps:
+    """Every overlapping pair of the same image, on all cores.
+
+    Args:
+        same_class: only pairs of one class.
+        least_iou: leave out pairs that overlap less; a small part of the work is left for 0.5.
+    """
+    by_detection, by_truth = _sorted_by(detections.image), _sorted_by(truths.image)
+    groups = _groups(detections.image[by_detection], truths.image[by_truth])
+
+    def found(some: Ints) -> tuple[Ints, Ints, Floats]:
+        d0, t0 = some[0, [0, 2]]
+        d, t = by_detection[d0 : some[-1, 1]], by_truth[t0 : some[-1, 3]]
+        labels = (detections.label[d], truths.label[t]) if same_class else None
+        quads = detections.quads[d], truths.quads[t]
+        rows_d, rows_t, iou = overlapping_in_groups(*quads, some - [d0, d0, t0, t0], labels, least_iou)
+        return d[rows_d], t[rows_t], iou
+
+    with ThreadPoolExecutor(core_count()) as pool:
+        columns = list(zip(*pool.map(found, (some for some in groups if len(some))), strict=True))
+    if not columns:
         return Overlaps(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
-    detection, truth, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(detection, kind="stable")
+    detection, truth, iou = (np.concatenate(column) for column in columns)
+    order = _sorted_by(detection)
     return Overlaps(detection[order], truth[order], iou[order])
 
 
-def best_truths(detections: Detections, truths: Truths, pairs: Overlaps | None = None) -> Best:
+def best_truths(
+    detections: Detections, truths: Truths, pairs: Overlaps | None = None, *, regular_first: bool = True
+) -> Best:
     """The most overlapped object of each detection's class; on a tie regular before difficult, then by row.
 
     Args:
-        pairs: their overlaps, where they are known already.
+        pairs: their overlaps, where they are known already. Those below the smallest IoU that is asked for
+            may be missing.
+        regular_first: on a tie; else by row alone.
     """
-    pairs = pairs or overlaps(detections, truths)
-    same = detections.label[pairs.detection] == truths.label[pairs.truth]
-    detection, truth, iou = pairs.detection[same], pairs.truth[same], pairs.iou[same]
-    ranked = np.lexsort((truth, truths.ignore[truth], -iou, detection))
-    # The first row of each detection is its best.
-    found, first = np.unique(detection[ranked], return_index=True)
-    best = Best(np.full(len(detections.label), -1, dtype=np.int64), np.zeros(len(detections.label)))
-    best.truth[found] = truth[ranked[first]]
-    best.iou[found] = iou[ranked[first]]
-    return best
+    pairs = pairs or overlaps(detections, truths, same_class=True)
+    later = truths.ignore if regular_first else np.zeros_like(truths.ignore)
+    return Best(
+        *kernels.best_of_class(pairs.detection, pairs.truth, pairs.iou, detections.label, truths.label, later)
+    )
 
 
 def judge(
@@ -148,38 +164,49 @@ def judge(
         forget_lone_difficult: difficult objects of an image without any regular object do not excuse
             detections (mmrotate's rule).
     """
-    hit = (best.truth >= 0) & (best.iou >= iou_threshold)
-    on_difficult = np.zeros_like(hit)
-    on_difficult[hit] = truths.ignore[best.truth[hit]]
-    claims = hit & ~on_difficult
-    excused = on_difficult
-    if forget_lone_difficult:
-        excused = on_difficult & np.isin(detections.image, truths.image[~truths.ignore])
-    true = np.zeros_like(hit)
+    excuse = excusing(truths, forget_lone_difficult=forget_lone_difficult)
     ranked = np.argsort(-detections.score, kind="stable")
-    claimants = ranked[claims[ranked]]
-    _, first = np.unique(best.truth[claimants], return_index=True)
-    true[claimants[first]] = True
-    return Outcome(true=true, false=~true & ~excused)
+    return Outcome(*kernels.judge(ranked, best.truth, best.iou, truths.ignore, excuse, iou_threshold))
 
 
-def _blocks(detection_image: Ints, truth_image: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Rows of detections and of objects that share an image, at most ``_PAIRS_AT_ONCE`` pairs together."""
-    by_detection = np.argsort(detection_image, kind="stable")
-    by_truth = np.argsort(truth_image, kind="stable")
+def excusing(truths: Truths, *, forget_lone_difficult: bool = False) -> Bools:
+    """Which objects, (N,), make a detection of theirs neither true nor false (see ``judge``)."""
+    if not forget_lone_difficult:
+        return truths.ignore
+    regular = np.unique(truths.image[~truths.ignore])
+    return np.asarray(truths.ignore & np.isin(truths.image, regular))
+
+
+def rows_by_class(label: Ints, class_count: int, score: Floats | None = None) -> tuple[Ints, Ints]:
+    """Rows (D,) sorted by class, within one by falling score if given, equal ones as they are.
+
+    Returns:
+        The rows, and where each class begins among them, (K + 1,).
+    """
+    rows = np.arange(len(label)) if score is None else np.argsort(-score, kind="stable")
+    # Numbers of 16 bits are sorted by radix, which takes a tenth of the time.
+    rows = rows[np.argsort(label[rows].astype(np.uint16), kind="stable")]
+    return rows, np.searchsorted(label[rows], np.arange(class_count + 1))
+
+
+def _groups(detection_image: Ints, truth_image: Ints) -> Iterator[Ints]:
+    """Where the rows of images that have both lie, (G, 4), about ``_ROWS_AT_ONCE`` rows at once."""
     images = np.intersect1d(detection_image, truth_image)
-    d = _edges(detection_image[by_detection], images)
-    t = _edges(truth_image[by_truth], images)
-    for (d0, d1), (t0, t1) in zip(d, t, strict=True):
-        step = max(1, _PAIRS_AT_ONCE // (t1 - t0))
-        for start in range(d0, d1, step):
-            yield by_detection[start : min(start + step, d1)], by_truth[t0:t1]
+    edges = [
+        np.searchsorted(rows, images, side)
+        for rows in (detection_image, truth_image)
+        for side in ("left", "right")
+    ]
+    groups = np.stack(edges, axis=1)
+    rows = np.cumsum(groups[:, 1] - groups[:, 0] + groups[:, 3] - groups[:, 2])
+    yield from np.split(groups, np.flatnonzero(np.diff(rows // _ROWS_AT_ONCE)) + 1)
 
 
-def _edges(ordered: Ints, images: Ints) -> list[tuple[int, int]]:
-    """Where each image's run of rows starts and ends."""
-    starts, ends = np.searchsorted(ordered, images, "left"), np.searchsorted(ordered, images, "right")
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+def _sorted_by(values: Ints) -> Ints:
+    """Rows in rising order of ``values``, equal ones as they are."""
+    if (values[1:] >= values[:-1]).all():
+        return np.arange(len(values))
+    return np.argsort(values, kind="stable")
 
 
 def _check_lengths(what: str, *columns: npt.NDArray[np.generic]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lmmrotate.evaluation.breakdown import Part
+from lmmrotate.evaluation.details import Details
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Evaluation:
     """Answers that hit the token limit."""
     seconds_per_image: float = 0.0
     """Mean time the model took for an image, from the predictions file; 0 where it is unknown."""
+    details: Details | None = None
+    """Everything else, where it was asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values (NaN becomes None), without the curves."""
@@ -71,6 +76,7 @@ class Evaluation:
             "mAP_area": _number(self.map_area),
             "mAP_nc": _number(self.map_nc),
             "mF1": _number(self.mf1),
+            **_details_json(self),
             "problems": dict(self.problems),
             "truncated": self.truncated,
             "seconds_per_image": self.seconds_per_image,
@@ -91,6 +97,62 @@ class Evaluation:
                 for c in self.classes
             ],
         }
+
+
+def _details_json(evaluation: Evaluation) -> dict[str, Any]:
+    details = evaluation.details
+    if details is None:
+        return {}
+    sweep, mistakes, calibration = details.sweep, details.mistakes, details.calibration
+
+    def best(value: float, threshold: float) -> dict[str, Any]:
+        return {"value": _number(value), "score_threshold": _number(threshold)}
+
+    def parts(some: Sequence[Part]) -> list[dict[str, Any]]:
+        return [
+            {"name": p.name, "objects": p.objects, "mAP": _number(p.map_11), "recall": _number(p.recall)}
+            for p in some
+        ]
+
+    return {
+        "mAP_area_50_95": _number(details.map_50_95),
+        "by_iou": [
+            {"iou_threshold": at.iou_threshold, "mAP": _number(at.map_11), "mAP_area": _number(at.map_area)}
+            for at in details.by_iou
+        ],
+        "best_mF1": best(*sweep.best_mf1()),
+        "best_mAP_nc": best(*sweep.best_map_nc()),
+        "mAP_nc_of_random_orders": {
+            "mean": _number(details.even_scores.mean),
+            "spread": _number(details.even_scores.spread),
+            "orders": details.even_scores.orders,
+        },
+        "intervals_95": {
+            name: [_number(value) for value in details.draws.interval(name)] for name in details.draws.metrics
+        }
+        if details.draws
+        else None,
+        "sweep": {
+            "score_thresholds": sweep.thresholds.tolist(),
+            "mF1": [_number(value) for value in sweep.mf1],
+            "mAP_nc": [_number(value) for value in sweep.map_nc],
+        },
+        "confusion": {
+            "classes": [*(c.label for c in evaluation.classes), "background"],
+            "rows_are_objects": mistakes.confusion.tolist(),
+        },
+        "false_detections": dict(mistakes.kinds),
+        "missed_objects": mistakes.missed,
+        "by_size": parts(details.sizes),
+        "by_density": parts(details.densities),
+        "recall_by_boxes_an_image": {str(k): _number(v) for k, v in details.recall_by_boxes.items()},
+        "calibration": {
+            "ece": _number(calibration.ece),
+            "detections": calibration.counts.tolist(),
+            "score": [_number(value) for value in calibration.score],
+            "right": [_number(value) for value in calibration.right],
+        },
+    }
 
 
 def _number(value: float) -> float | None:

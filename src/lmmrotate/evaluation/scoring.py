@@ -1,4 +1,4 @@
-"""Scoring boxes that are in tables: the numbers themselves, by either protocol."""
+"""Scoring boxes that are in tables: the numbers themselves, by any protocol."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curve_of
+from lmmrotate.evaluation.details import details_of
 from lmmrotate.evaluation.f1 import guessed_class_count, precision_recall_f1, published_f1
 from lmmrotate.evaluation.matching import (
     Bools,
@@ -19,9 +20,9 @@ from lmmrotate.evaluation.matching import (
     judge,
     overlaps,
 )
+from lmmrotate.evaluation.mistakes import NEAR_IOU
+from lmmrotate.evaluation.protocols import protocol_named
 from lmmrotate.evaluation.results import ClassResult, Evaluation
-
-PROTOCOLS = ("corrected", "lmmrotate")
 
 
 def score_tables(
@@ -33,49 +34,41 @@ def score_tables(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
     protocol: str = "corrected",
+    details: bool = False,
+    resamples: int = 0,
 ) -> Evaluation:
-    """Score detections against objects; quads are taken as they are, so they must be convex.
-
-    The protocols differ in four things; the published code is mmrotate's ``eval_rbbox_map`` and LMMRotate's
-    ``f1_metric``:
-
-    ===================== ========================= ==========================================
-    .                     corrected                 lmmrotate
-    ===================== ========================= ==========================================
-    difficult objects     excuse detections         not in an image without a regular object
-    steps of 11-point AP  recall >= 0, 1/10, …, 1   0.3, 0.6 and 0.7 rounded up (``ap_11``)
-    mAP without objects   NaN                       0
-    mF1                   mean of the classes' F1   ``published_f1``
-    ===================== ========================= ==========================================
-
-    Under both, equal scores rank in the order of the rows (the published code leaves them to numpy's
-    unstable sort), and the precision, recall and F1 of a single class come from one-to-one matches.
+    """Score detections against objects; quads are taken as they are.
 
     Args:
         classes: names; a label is an index of them.
         images: how many images there are, also those without a row.
         iou_threshold: IoU from which on a detection has found an object, in (0, 1].
         score_threshold: detections below it do not count in precision, recall and F1.
-        protocol: one of ``PROTOCOLS``.
+        protocol: one of ``protocols.PROTOCOLS``.
+        details: also compute ``Evaluation.details``.
+        resamples: draws for their confidence intervals; 0 leaves these out.
 
     Raises:
         ConfigError: for an unknown protocol or a threshold out of range.
-        ValueError: if a label is no index of ``classes``.
+        ValueError: if a label is no index of ``classes``, or a score is NaN.
     """
     check_settings(iou_threshold, score_threshold, protocol)
+    rules = protocol_named(protocol)
     labels = np.concatenate([detections.label, truths.label])
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
         raise ValueError(
             f"labels must lie in 0…{len(classes) - 1}, found {labels.min()} to {labels.max()}; "
             f"classes: {', '.join(classes)}"
         )
-    published = protocol == "lmmrotate"
-    pairs = overlaps(detections, truths)
-    best = best_truths(detections, truths, pairs)
+    if np.isnan(detections.score).any():
+        raise ValueError("scores contain NaN")
+    least_iou = rules.least_iou(iou_threshold)
+    pairs = overlaps(detections, truths, least_iou=min(NEAR_IOU, iou_threshold))
+    best = best_truths(detections, truths, pairs, regular_first=rules.regular_first)
     sure = detections.score >= score_threshold
     even = detections.with_scores(1.0)
     outcome, even_outcome = (
-        judge(some, truths, best, iou_threshold, forget_lone_difficult=published)
+        judge(some, truths, best, least_iou, forget_lone_difficult=rules.forget_lone_difficult)
         for some in (detections, even)
     )
     results = []
@@ -84,9 +77,9 @@ def score_tables(
         objects = int(((truths.label == label) & ~truths.ignore).sum())
         curve = curve_of(outcome, detections.score, rows, objects)
         even_curve = curve_of(even_outcome, even.score, rows, objects)
-        results.append(_class_result(name, rows, outcome, sure, curve, even_curve, published))
+        results.append(_class_result(name, rows, outcome, sure, curve, even_curve, rules.rounded_steps))
     present = [result for result in results if result.objects]
-    without = 0.0 if published else float("nan")
+    without = rules.map_of_nothing
     return Evaluation(
         protocol=protocol,
         iou_threshold=iou_threshold,
@@ -97,9 +90,24 @@ def score_tables(
         map_area=_mean((result.ap_area for result in present), without),
         map_nc=_mean((result.ap_nc for result in present), without),
         mf1=_published_mf1(detections, truths, len(classes), iou_threshold, score_threshold, pairs)
-        if published
+        if rules.published_f1
         else _mean((result.f1 for result in present), without),
         classes=tuple(results),
+        details=details_of(
+            detections,
+            truths,
+            pairs,
+            best,
+            (outcome, even_outcome),
+            len(classes),
+            images,
+            rules,
+            iou_threshold=least_iou,
+            score_threshold=score_threshold,
+            resamples=resamples,
+        )
+        if details
+        else None,
     )
 
 
@@ -109,8 +117,7 @@ def check_settings(iou_threshold: float, score_threshold: float, protocol: str) 
     Raises:
         ConfigError: saying what is valid.
     """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol is {protocol!r}; valid: {', '.join(PROTOCOLS)}")
+    protocol_named(protocol)
     if not 0 < iou_threshold <= 1 or not 0 <= score_threshold <= 1:
         raise ConfigError(
             f"iou_threshold must lie in (0, 1] and score_threshold in [0, 1], "
@@ -119,7 +126,7 @@ def check_settings(iou_threshold: float, score_threshold: float, protocol: str) 
 
 
 def _class_result(
-    name: str, rows: Bools, outcome: Outcome, sure: Bools, curve: Curve, even_curve: Curve, published: bool
+    name: str, rows: Bools, outcome: Outcome, sure: Bools, curve: Curve, even_curve: Curve, rounded: bool
 ) -> ClassResult:
     # Thresholding after the matching is the same as before it: a surer detection never loses its object.
     true = int((outcome.true & sure & rows).sum())
@@ -131,9 +138,9 @@ def _class_result(
         detections=int(rows.sum()),
         true_positives=true,
         false_positives=false,
-        ap_11=ap_11(curve, rounded_steps=published),
+        ap_11=ap_11(curve, rounded_steps=rounded),
         ap_area=ap_area(curve),
-        ap_nc=ap_11(even_curve, rounded_steps=published),
+        ap_nc=ap_11(even_curve, rounded_steps=rounded),
         precision=precision,
         recall=recall,
         f1=f1,

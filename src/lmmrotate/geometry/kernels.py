@@ -75,10 +75,24 @@ def cut_to_quad(polygon: Array, quad: Array, winding: float, work: Array) -> int
 
 
 @jit
-def measure(quads: Array) -> tuple[Array, Array, Array]:
-    """Areas (N,), windings (N,) of +1 or -1, and bounds (N, 4) as x0, y0, x1, y1 of quads (N, 4, 2)."""
+def is_dented(quad: Array) -> bool:
+    """Whether a quad (4, 2) is concave or crosses itself: it turns both ways."""
+    left, right = False, False
+    for i in range(4):
+        j, k = (i + 1) % 4, (i + 2) % 4
+        ux, uy = quad[j, 0] - quad[i, 0], quad[j, 1] - quad[i, 1]
+        vx, vy = quad[k, 0] - quad[j, 0], quad[k, 1] - quad[j, 1]
+        turn = ux * vy - uy * vx
+        left, right = left or turn < 0.0, right or turn > 0.0
+    return left and right
+
+
+@jit
+def measure(quads: Array) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
+    """Areas (N,), windings (N,) of +1 or -1, bounds (N, 4) as x0, y0, x1, y1, and which are dented (N,)."""
     number = len(quads)
     areas, windings, bounds = np.empty(number), np.empty(number), np.empty((number, 4))
+    dented = np.empty(number, np.bool_)
     for n in range(number):
         x0, y0 = quads[n, 0, 0], quads[n, 0, 1]
         x1, y1 = x0, y0
@@ -92,44 +106,86 @@ def measure(quads: Array) -> tuple[Array, Array, Array]:
         # would be noise.
         reach = max(abs(x0), abs(y0), abs(x1), abs(y1))
         areas[n] = abs(area) if abs(area) > 4.0 * EPSILON * reach * max(x1 - x0, y1 - y0) else 0.0
-    return areas, windings, bounds
+        dented[n] = is_dented(quads[n])
+    return areas, windings, bounds, dented
+
+
+@jit
+def shared_by_triangles(a: Array, b: Array, work: Array) -> float:
+    """Area that any two quads share, as the sum over their halves with the signs of these.
+
+    What a quad encloses clockwise counts against what it encloses anticlockwise, as in the intersection of
+    DOTA_devkit's polyiou.
+    """
+    first, second = np.empty((4, 2)), np.empty((4, 2))
+    shared = 0.0
+    for i in range(1, 3):
+        first[0], first[1], first[2], first[3] = a[0], a[i], a[i + 1], a[i + 1]
+        sign_a = np.sign(signed_area(first, 3))
+        for j in range(1, 3):
+            second[0], second[1], second[2], second[3] = b[0], b[j], b[j + 1], b[j + 1]
+            sign_b = np.sign(signed_area(second, 3))
+            if sign_a != 0.0 and sign_b != 0.0:
+                count = cut_to_quad(first, second, sign_b, work)
+                if count >= 3:
+                    shared += sign_a * sign_b * abs(signed_area(work[0], count))
+    return float(shared * np.sign(signed_area(a, 4)) * np.sign(signed_area(b, 4)))
 
 
 @jit
 def overlap_ratio(
-    a: Array, area_a: float, b: Array, area_b: float, winding_b: float, over_a: bool, work: Array
+    a: Array,
+    area_a: float,
+    b: Array,
+    area_b: float,
+    winding_b: float,
+    dented: bool,
+    over_a: bool,
+    work: Array,
 ) -> float:
-    """Intersection over union of two convex quads, or over the area of ``a``; in [0, 1], never NaN."""
+    """Intersection over union of two quads, or over the area of ``a``; in [0, 1], never NaN.
+
+    ``dented``: one of them is not convex.
+    """
     if area_a <= 0.0 or area_b <= 0.0:
         return 0.0
-    count = cut_to_quad(a, b, winding_b, work)
-    if count < 3:
+    if dented:
+        shared = shared_by_triangles(a, b, work)
+    else:
+        count = cut_to_quad(a, b, winding_b, work)
+        if count < 3:
+            return 0.0
+        shared = min(abs(signed_area(work[0], count)), area_a, area_b)  # rounding may put it above
+    whole = area_a if over_a else area_a + area_b - shared
+    # A quad that crosses itself may share more than it encloses.
+    if shared <= 0.0:
         return 0.0
-    # Rounding, or a quad that is not convex, may put the intersection above its parts.
-    shared = min(abs(signed_area(work[0], count)), area_a, area_b)
-    return shared / area_a if over_a else shared / (area_a + area_b - shared)
+    return float(shared / whole) if shared < whole else 1.0
 
 
 @jit
 def overlap_matrix(a: Array, b: Array, over_a: bool) -> Array:
     """Ratios (N, M) of every quad of ``a`` (N, 4, 2) to every quad of ``b`` (M, 4, 2)."""
-    area_a, _, box_a = measure(a)
-    area_b, winding_b, box_b = measure(b)
+    area_a, _, box_a, dented_a = measure(a)
+    area_b, winding_b, box_b, dented_b = measure(b)
     ratios = np.zeros((len(a), len(b)))
     work = np.empty((2, MAX_CORNERS, 2))
     for n in range(len(a)):
         x0, y0, x1, y1 = box_a[n]
         for m in range(len(b)):
             if box_b[m, 0] < x1 and box_b[m, 2] > x0 and box_b[m, 1] < y1 and box_b[m, 3] > y0:
-                ratios[n, m] = overlap_ratio(a[n], area_a[n], b[m], area_b[m], winding_b[m], over_a, work)
+                dented = dented_a[n] or dented_b[m]
+                ratios[n, m] = overlap_ratio(
+                    a[n], area_a[n], b[m], area_b[m], winding_b[m], dented, over_a, work
+                )
     return ratios
 
 
 @jit
 def overlap_pairs(a: Array, b: Array, over_a: bool) -> Array:
     """Ratios (N,) of each quad of ``a`` to the quad of ``b`` at the same index, both (N, 4, 2)."""
-    area_a, _, box_a = measure(a)
-    area_b, winding_b, box_b = measure(b)
+    area_a, _, box_a, dented_a = measure(a)
+    area_b, winding_b, box_b, dented_b = measure(b)
     ratios = np.zeros(len(a))
     work = np.empty((2, MAX_CORNERS, 2))
     for n in range(len(a)):
@@ -139,7 +195,8 @@ def overlap_pairs(a: Array, b: Array, over_a: bool) -> Array:
             and box_b[n, 1] < box_a[n, 3]
             and box_b[n, 3] > box_a[n, 1]
         ):
-            ratios[n] = overlap_ratio(a[n], area_a[n], b[n], area_b[n], winding_b[n], over_a, work)
+            dented = dented_a[n] or dented_b[n]
+            ratios[n] = overlap_ratio(a[n], area_a[n], b[n], area_b[n], winding_b[n], dented, over_a, work)
     return ratios
 
 
@@ -149,6 +206,7 @@ def overlaps_at_least(
     areas: Array,
     windings: Array,
     boxes: Array,
+    dented: npt.NDArray[np.bool_],
     n: int,
     m: int,
     threshold: float,
@@ -163,8 +221,64 @@ def overlaps_at_least(
     # The margin leaves a pair that lies on the threshold to the exact test.
     if most < (1.0 - 1e-9) * threshold * (areas[n] + areas[m] - most):
         return False
-    ratio = overlap_ratio(quads[n], areas[n], quads[m], areas[m], windings[m], False, work)
+    crooked = dented[n] or dented[m]
+    ratio = overlap_ratio(quads[n], areas[n], quads[m], areas[m], windings[m], crooked, False, work)
     return ratio > 0.0 and ratio >= threshold
+
+
+@jit
+def _grown(values: Indices, size: int) -> Indices:
+    longer = np.empty(size, np.int64)
+    longer[: len(values)] = values
+    return longer
+
+
+@jit
+def overlapping_in_groups(
+    a: Array,
+    b: Array,
+    groups: Indices,
+    labels_a: Indices,
+    labels_b: Indices,
+    same_label: bool,
+    least: float,
+) -> tuple[Indices, Indices, Array]:
+    """Pairs of quads of ``a`` and ``b`` in one group whose IoU is above 0 and at least ``least``.
+
+    ``groups`` (G, 4) holds of each its first row of ``a`` and the one behind its last, and both of ``b``.
+    With ``same_label`` only pairs of equal labels. Returns rows of ``a``, rows of ``b``, and the IoUs.
+    """
+    area_a, _, box_a, dented_a = measure(a)
+    area_b, winding_b, box_b, dented_b = measure(b)
+    work = np.empty((2, MAX_CORNERS, 2))
+    size, count = 2 * len(a) + 16, 0
+    rows_a, rows_b, ratios = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+    for group in range(len(groups)):
+        for n in range(groups[group, 0], groups[group, 1]):
+            x0, y0, x1, y1 = box_a[n]
+            for m in range(groups[group, 2], groups[group, 3]):
+                if same_label and labels_a[n] != labels_b[m]:
+                    continue
+                width = min(x1, box_b[m, 2]) - max(x0, box_b[m, 0])
+                height = min(y1, box_b[m, 3]) - max(y0, box_b[m, 1])
+                if width <= 0.0 or height <= 0.0:
+                    continue
+                dented = dented_a[n] or dented_b[m]
+                most = min(width * height, area_a[n], area_b[m])
+                if not dented and most < (1.0 - 1e-9) * least * (area_a[n] + area_b[m] - most):
+                    continue
+                ratio = overlap_ratio(a[n], area_a[n], b[m], area_b[m], winding_b[m], dented, False, work)
+                if ratio <= 0.0 or ratio < least:
+                    continue
+                if count == size:
+                    size *= 2
+                    rows_a, rows_b = _grown(rows_a, size), _grown(rows_b, size)
+                    longer = np.empty(size)
+                    longer[:count] = ratios
+                    ratios = longer
+                rows_a[count], rows_b[count], ratios[count] = n, m, ratio
+                count += 1
+    return rows_a[:count], rows_b[:count], ratios[:count]
 
 
 @jit
@@ -174,7 +288,7 @@ def suppress(quads: Array, labels: Indices, ranking: Indices, threshold: float) 
     ``ranking`` lists the indices from best to worst score. Returns (N,): True where a quad is kept.
     """
     number = len(quads)
-    areas, windings, boxes = measure(quads)
+    areas, windings, boxes, dented = measure(quads)
     work = np.empty((2, MAX_CORNERS, 2))
     # The largest right bound so far within the label: going left, nothing reaches back once it is passed.
     reach = boxes[:, 2].copy()
@@ -195,7 +309,7 @@ def suppress(quads: Array, labels: Indices, ranking: Indices, threshold: float) 
                 if step > 0 and boxes[other, 0] >= boxes[best, 2]:
                     break
                 if kept[other] and not done[other] and boxes[other, 2] > boxes[best, 0]:
-                    if overlaps_at_least(quads, areas, windings, boxes, best, other, threshold, work):
+                    if overlaps_at_least(quads, areas, windings, boxes, dented, best, other, threshold, work):
                         kept[other] = False
                 other += step
     return kept

@@ -1,12 +1,11 @@
 """Exact overlap of rotated boxes, and non-maximum suppression.
 
-Quads are float64 (N, 4, 2), pixels, **convex**, in either winding and starting at any corner. Bring
-others into that form first with ``min_area_quads``; a quad that is not convex still gives a number in
-[0, 1], but not its true overlap. Quads without area (points, lines) overlap nothing: the result is 0,
-never NaN.
+Quads are float64 (N, 4, 2), pixels, in either winding and starting at any corner. Those without area
+(points, lines) overlap nothing: the result is 0, never NaN.
 
 Intersections are cut exactly (Sutherland and Hodgman, "Reentrant polygon clipping", CACM 1974) in
-float64, so the values agree with shapely's.
+float64, concave quads as two triangles, so the values agree with shapely's. Where a quad crosses itself, its
+clockwise part counts against the other, as in DOTA_devkit's polyiou.
 """
 
 import numpy as np
@@ -16,6 +15,7 @@ from lmmrotate.geometry import kernels
 from lmmrotate.geometry.quads import Quads, as_quads
 
 Ratios = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 
 def iou_matrix(a: Quads, b: Quads) -> Ratios:
@@ -46,6 +46,30 @@ def iof_pairs(a: Quads, b: Quads) -> Ratios:
     return kernels.overlap_pairs(*_as_pairs(a, b), True)
 
 
+def overlapping_in_groups(
+    a: Quads,
+    b: Quads,
+    groups: Indices,
+    labels: tuple[Indices, Indices] | None = None,
+    least: float = 0.0,
+) -> tuple[Indices, Indices, Ratios]:
+    """Pairs of overlapping quads of the same group, such as an image; of many groups in one call.
+
+    Args:
+        a, b: (N, 4, 2) and (M, 4, 2), both sorted by group.
+        groups: (G, 4) int64; of each its first row of ``a`` and the one behind its last, and both of ``b``.
+        labels: (N,) and (M,); if given, only pairs of equal labels are looked at.
+        least: pairs with a smaller IoU are left out, most of them without cutting polygons.
+
+    Returns:
+        Rows of ``a`` (P,), group by group in rising order, rows of ``b`` (P,), and IoUs (P,), above 0.
+    """
+    none = np.empty(0, dtype=np.int64)
+    return kernels.overlapping_in_groups(
+        _compact(a), _compact(b), groups, *(labels or (none, none)), labels is not None, least
+    )
+
+
 def rotated_nms(
     quads: Quads, scores: npt.ArrayLike, labels: npt.ArrayLike, iou_threshold: float
 ) -> npt.NDArray[np.int64]:
@@ -56,7 +80,7 @@ def rotated_nms(
     index comes first. Quads that do not overlap never remove each other, whatever the threshold.
 
     Args:
-        quads: (N, 4, 2) pixels, convex.
+        quads: (N, 4, 2) pixels.
         scores: (N,), larger is better.
         labels: (N,) integers; give zeros to suppress across classes.
         iou_threshold: from 0 to 1.

@@ -1,0 +1,115 @@
+"""How sure the numbers are: confidence intervals by drawing images again, with replacement.
+
+An image that is drawn twice counts twice, as two images with the same content would; what was matched
+within it stays matched. Two results are compared on the same draws, so that images which are hard for
+both do not blur the difference (paired bootstrap, Efron and Tibshirani, "An Introduction to the
+Bootstrap", 1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmmrotate.data.workers import core_count
+from lmmrotate.evaluation import kernels
+from lmmrotate.evaluation.matching import Detections, Floats, Ints, Outcome, Truths, rows_by_class
+from lmmrotate.evaluation.sweeps import mean_of, ratios
+
+RESAMPLES = 1000
+_AT_ONCE = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Metrics of every draw: what an interval is read from."""
+
+    metrics: Mapping[str, Floats]
+    """By name ("mAP", "mAP_nc", "mF1"), (R,); NaN where a draw has no object."""
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """The percentile interval of one metric."""
+        return interval_of(self.metrics[name], level)
+
+    def less(self, other: Draws, name: str) -> tuple[float, tuple[float, float], float]:
+        """This minus another on the same draws: mean, 95 % interval, and a two-sided p value."""
+        difference = self.metrics[name] - other.metrics[name]
+        known = difference[np.isfinite(difference)]
+        if not len(known):
+            return float("nan"), (float("nan"), float("nan")), float("nan")
+        # The + 1 keeps p from 0, which no number of draws can show.
+        below, above = (int((sign * known >= 0).sum()) + 1 for sign in (-1, 1))
+        p = min(1.0, 2 * min(below, above) / (len(known) + 1))
+        return float(known.mean()), interval_of(known), p
+
+
+def interval_of(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of draws; NaN without any that means something."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def draw(
+    detections: Detections,
+    truths: Truths,
+    outcomes: tuple[Outcome, Outcome],
+    class_count: int,
+    image_count: int,
+    *,
+    score_threshold: float = 0.0,
+    rounded_steps: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Draws:
+    """mAP, mAP_nc and mF1 of data sets drawn from the images of this one.
+
+    Args:
+        outcomes: of the detections by falling score, and in stable order without scores.
+        image_count: how many images there are, also those without a row.
+        score_threshold: detections below it do not count in F1.
+        seed: the same draws for the same seed and number of images, whatever the detections.
+    """
+    counted = ~truths.ignore
+    by_score = rows_by_class(detections.label, class_count, detections.score)
+    in_order = rows_by_class(detections.label, class_count)
+    sure = detections.score >= score_threshold
+    by_rank, even = outcomes
+
+    def part(seeds: range) -> tuple[Floats, Floats, Floats]:
+        weights = np.stack([_weights(seed, number, image_count) for number in seeds])
+        objects = np.stack(
+            [
+                np.bincount(truths.label[counted], w[truths.image[counted]], class_count).astype(np.int64)
+                for w in weights
+            ]
+        )
+
+        def aps(rows: tuple[Ints, Ints], outcome: Outcome) -> tuple[Floats, Ints, Ints]:
+            return kernels.weighted_aps(
+                *rows, outcome.true, outcome.false, detections.image, weights, objects, rounded_steps
+            )
+
+        kept = Outcome(by_rank.true & sure, by_rank.false & sure)
+        f1 = ratios(*aps(by_score, kept)[1:], objects)[2]
+        return tuple(  # type: ignore[return-value]
+            np.array([mean_of(v, n > 0) for v, n in zip(values, objects, strict=True)])
+            for values in (aps(by_score, by_rank)[0], aps(in_order, even)[0], f1)
+        )
+
+    parts = [range(i, min(i + _AT_ONCE, resamples)) for i in range(0, resamples, _AT_ONCE)]
+    with ThreadPoolExecutor(core_count()) as pool:
+        columns = zip(*pool.map(part, parts), strict=True)
+        names = ("mAP", "mAP_nc", "mF1")
+        return Draws({name: np.concatenate(some) for name, some in zip(names, columns, strict=True)})
+
+
+def _weights(seed: int, number: int, images: int) -> Ints:
+    """How often each image is drawn, (I,)."""
+    random = np.random.default_rng([seed, number])
+    return np.bincount(random.integers(0, images, images), minlength=images) if images else np.zeros(0, int)

@@ -1,0 +1,166 @@
+"""Everything that is worth knowing beyond the headline numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmmrotate.evaluation.average_precision import ap_11, ap_area, curve_of
+from lmmrotate.evaluation.bootstrap import Draws, draw
+from lmmrotate.evaluation.breakdown import Part, by_density, by_size, recall_by_boxes
+from lmmrotate.evaluation.calibration import Calibration, calibration_of
+from lmmrotate.evaluation.matching import (
+    Best,
+    Detections,
+    Ints,
+    Outcome,
+    Overlaps,
+    Truths,
+    excusing,
+    judge,
+    rows_by_class,
+)
+from lmmrotate.evaluation.mistakes import Mistakes, mistakes_of
+from lmmrotate.evaluation.protocols import Protocol
+from lmmrotate.evaluation.sweeps import SHUFFLES, EvenScores, Sweep, even_aps, mean_of, score_sweep
+
+COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+
+
+@dataclass(frozen=True, eq=False)
+class AtIou:
+    """Means over the classes at one IoU threshold."""
+
+    iou_threshold: float
+    map_11: float
+    map_area: float
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """What ``score_tables`` adds when asked for all."""
+
+    by_iou: tuple[AtIou, ...]
+    """At ``COCO_IOUS``."""
+    sweep: Sweep
+    even_scores: EvenScores
+    mistakes: Mistakes
+    sizes: tuple[Part, ...]
+    densities: tuple[Part, ...]
+    recall_by_boxes: Mapping[int, float]
+    calibration: Calibration
+    draws: Draws | None
+
+    @property
+    def map_50_95(self) -> float:
+        """COCO's mean of mAP over IoU 0.5, 0.55, …, 0.95, from the area under the curve."""
+        return float(np.mean([at.map_area for at in self.by_iou]))
+
+
+def details_of(
+    detections: Detections,
+    truths: Truths,
+    pairs: Overlaps,
+    best: Best,
+    outcomes: tuple[Outcome, Outcome],
+    class_count: int,
+    image_count: int,
+    protocol: Protocol,
+    *,
+    iou_threshold: float,
+    score_threshold: float,
+    resamples: int,
+) -> Details:
+    """Compute them.
+
+    Args:
+        pairs: all overlaps of ``mistakes.NEAR_IOU`` or more.
+        best: the object that each detection speaks of.
+        outcomes: at ``iou_threshold``, by falling score, and in stable order without scores.
+        resamples: of the bootstrap; 0 leaves it out.
+    """
+    outcome, _ = outcomes
+    counted = ~truths.ignore
+    objects = np.bincount(truths.label[counted], minlength=class_count)
+    excuse = excusing(truths, forget_lone_difficult=protocol.forget_lone_difficult)
+    rounded = protocol.rounded_steps
+    sweep = score_sweep(
+        detections,
+        truths,
+        best,
+        outcome,
+        excuse,
+        objects,
+        iou_threshold=iou_threshold,
+        thresholds=np.array(protocol.score_thresholds),
+        rounded_steps=rounded,
+    )
+    shuffled = even_aps(
+        detections,
+        truths,
+        best,
+        excuse,
+        objects,
+        rows_by_class(detections.label, class_count),
+        iou_threshold=iou_threshold,
+        rounded_steps=rounded,
+        seeds=np.arange(SHUFFLES),
+    )
+    maps_nc = mean_of(shuffled, objects > 0)
+    return Details(
+        by_iou=tuple(
+            _at_iou(detections, truths, best, objects, protocol, threshold) for threshold in COCO_IOUS
+        ),
+        sweep=sweep,
+        even_scores=EvenScores(float(maps_nc.mean()), float(maps_nc.std()), SHUFFLES),
+        mistakes=mistakes_of(
+            detections,
+            truths,
+            pairs,
+            best,
+            outcome,
+            class_count,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+        ),
+        sizes=by_size(
+            detections, truths, best, class_count, iou_threshold=iou_threshold, rounded_steps=rounded
+        ),
+        densities=by_density(detections, truths, outcome, class_count, rounded_steps=rounded),
+        recall_by_boxes=recall_by_boxes(detections, truths, best, iou_threshold),
+        calibration=calibration_of(outcome, detections.score),
+        draws=draw(
+            detections,
+            truths,
+            outcomes,
+            class_count,
+            image_count,
+            score_threshold=score_threshold,
+            rounded_steps=rounded,
+            resamples=resamples,
+        )
+        if resamples
+        else None,
+    )
+
+
+def _at_iou(
+    detections: Detections, truths: Truths, best: Best, objects: Ints, protocol: Protocol, threshold: float
+) -> AtIou:
+    outcome = judge(
+        detections,
+        truths,
+        best,
+        protocol.least_iou(threshold),
+        forget_lone_difficult=protocol.forget_lone_difficult,
+    )
+    curves = [
+        curve_of(outcome, detections.score, detections.label == k, count)
+        for k, count in enumerate(objects.tolist())
+    ]
+    present = objects > 0
+    aps = np.array([ap_11(curve, rounded_steps=protocol.rounded_steps) for curve in curves])
+    areas = np.array([ap_area(curve) for curve in curves])
+    return AtIou(threshold, float(mean_of(aps, present)), float(mean_of(areas, present)))
