@@ -21,9 +21,19 @@ from rich.console import Console
 from rich.table import Table
 
 from geometry import against, measure, versions
-from lmmrotate.evaluation.average_precision import ap_11, curve_of
+from lmmrotate.evaluation.average_precision import ap_11, curves_of
 from lmmrotate.evaluation.f1 import PublishedF1, published_f1
-from lmmrotate.evaluation.matching import Detections, Outcome, Truths, best_truths, judge
+from lmmrotate.evaluation.matching import (
+    Detections,
+    Outcome,
+    Ranking,
+    Truths,
+    best_truths,
+    excusing,
+    judge,
+    overlaps,
+    ranked,
+)
 from lmmrotate.geometry.rboxes import rboxes_to_quads
 
 REPEATS = 5
@@ -98,27 +108,22 @@ def random_inputs(images: int = 2000, objects: int = 60, count: int = 100) -> In
     return Inputs(true, label, found, other, random.random((images, count)))
 
 
-def average_precisions(
-    detections: Detections, truths: Truths, outcome: Outcome, score: Floats | None = None
-) -> Floats:
+def average_precisions(ranking: Ranking, truths: Truths, outcome: Outcome) -> Floats:
     """11-point AP of every class, with the published rounding of its steps."""
-    ranked = detections.score if score is None else score
-    objects = np.bincount(truths.label, minlength=CLASSES).tolist()
-    return np.array(
-        [
-            ap_11(curve_of(outcome, ranked, detections.label == label, objects[label]), rounded_steps=True)
-            for label in range(CLASSES)
-        ]
-    )
+    objects = np.bincount(truths.label, minlength=CLASSES)
+    return np.array([ap_11(c, rounded_steps=True) for c in curves_of(outcome, ranking, objects)])
 
 
-def our_outcome(detections: Detections, truths: Truths) -> Outcome:
-    return judge(detections, truths, best_truths(detections, truths), IOU, forget_lone_difficult=True)
+def our_outcome(detections: Detections, truths: Truths, ranking: Ranking) -> Outcome:
+    pairs = overlaps(detections, truths, same_class=True, least_iou=IOU)
+    excuse = excusing(truths, forget_lone_difficult=True)
+    return judge(ranking, truths, best_truths(detections, truths, pairs), IOU, excuse)
 
 
 def our_map(inputs: Inputs) -> float:
     detections, truths = inputs.tables()
-    return float(average_precisions(detections, truths, our_outcome(detections, truths)).mean())
+    ranking = ranked(detections, CLASSES)
+    return float(average_precisions(ranking, truths, our_outcome(detections, truths, ranking)).mean())
 
 
 def our_f1(inputs: Inputs) -> float:
@@ -194,10 +199,12 @@ def agreement(inputs: Inputs, recorded: dict[str, Any]) -> Iterator[str]:
     detections.quads[MISJUDGED[0]] += 1e4  # now it finds nothing, as there
     unequal = int((published(detections, truths).confusion != confusion).sum())
     yield f"  With that detection moved away, {unequal} cells differ."
-    outcome = our_outcome(detections, truths)
+    outcome = our_outcome(detections, truths, ranked(detections, CLASSES))
     # Scores are multiples of 1/1024: this changes the order of equal ones alone.
     worst, stable, best = (
-        average_precisions(detections, truths, outcome, detections.score + shift * outcome.true)
+        average_precisions(
+            ranked(detections.with_scores(detections.score + shift * outcome.true), CLASSES), truths, outcome
+        )
         for shift in (-1e-6, 0, 1e-6)
     )
     yield (

@@ -22,8 +22,8 @@ from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.data.synthetic.scene import SceneSpec, render_scene
-from lmmrotate.evaluation.evaluate import detections_of, evaluate, truths_of
-from lmmrotate.evaluation.matching import best_truths, judge
+from lmmrotate.evaluation.calibration import Calibration
+from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.report.draw import draw_boxes
@@ -54,7 +54,7 @@ def main() -> None:
     table = Table(title=f"{options.model}: {options.tiles} tiles of {SIDE_PX} px a row, IoU 0.5")
     for heading in ("tiles", "objects/tile", "mAP", "mAP area", "mAP_nc", "mF1", "s/tile"):
         table.add_column(heading, justify="left" if heading == "tiles" else "right")
-    results: list[tuple[Manifest, Predictions, Evaluation]] = []
+    results: list[Evaluation] = []
     for name, (seed, density) in SETS.items():
         spec = SceneSpec(SIDE_PX, SIDE_PX, GSD_M, density, predictor.classes)  # type: ignore[arg-type]
         scenes = [render_scene(spec, seed, i) for i in track(range(options.tiles), f"drawing {name}")]
@@ -63,7 +63,7 @@ def main() -> None:
         manifest = Manifest("synthetic", name, predictor.classes, records, Path())
         predictions = Predictions(predictor.header, tuple(predict(predictor, records, pictures)))
         result = evaluate(manifest, predictions)
-        results.append((manifest, predictions, result))
+        results.append(result)
         numbers = (result.map_11, result.map_area, result.map_nc, result.mf1)
         objects = np.mean([len(record.labels) for record in records])
         table.add_row(
@@ -72,8 +72,8 @@ def main() -> None:
         if options.draw:
             draw(options.draw, name, pictures[:10], records, predictions)
     console.print(table)
-    console.print(evaluation_table(results[0][2]))
-    console.print(reliability(*results[0][:2]))
+    console.print(evaluation_table(results[0]))
+    console.print(reliability(results[0].details.calibration))  # type: ignore[union-attr]
     console.print(f"{time.perf_counter() - begin:.0f} s")
 
 
@@ -90,30 +90,16 @@ def predict(
     return [found[i] for i in range(len(pictures))]
 
 
-def reliability(manifest: Manifest, predictions: Predictions) -> Table:
+def reliability(calibration: Calibration) -> Table:
     """What share of the detections of a score is right."""
-    detections = detections_of(predictions.images, manifest.classes)
-    truths = truths_of(manifest.records, manifest.classes)
-    outcome = judge(detections, truths, best_truths(detections, truths), 0.5)
-    counted = outcome.true | outcome.false
-    score, true = detections.score[counted], outcome.true[counted]
     table = Table(title="scores as probabilities")
-    for heading in ("score", "detections", "mean score", "right"):
+    for heading in ("mean score", "detections", "right"):
         table.add_column(heading, justify="right")
-    bins = np.minimum((score * 10).astype(int), 9)
-    error = 0.0
-    for b in range(10):
-        rows = bins == b
-        if not rows.any():
-            continue
-        error += rows.mean() * abs(score[rows].mean() - true[rows].mean())
-        table.add_row(
-            f"{b / 10:.1f} to {b / 10 + 0.1:.1f}",
-            str(rows.sum()),
-            f"{score[rows].mean():.3f}",
-            f"{true[rows].mean():.3f}",
-        )
-    table.caption = f"expected calibration error {error:.3f}"
+    columns = calibration.score, calibration.counts, calibration.right
+    for score, count, right in zip(*columns, strict=True):
+        if count:
+            table.add_row(f"{score:.3f}", str(count), f"{right:.3f}")
+    table.caption = f"expected calibration error {calibration.ece:.3f}"
     return table
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lmmrotate.evaluation.bootstrap import _weights, draw
 from lmmrotate.evaluation.calibration import calibration_of
 from lmmrotate.evaluation.details import Details
-from lmmrotate.evaluation.matching import Detections, Outcome, Truths, best_truths, judge
+from lmmrotate.evaluation.matching import Detections, Outcome, Truths, best_truths, judge, ranked, unranked
 from lmmrotate.evaluation.mistakes import NEAR_IOU
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.evaluation.scoring import score_tables
@@ -116,11 +116,11 @@ def test_random_orders_are_centred_on_the_exact_expectation() -> None:
 def test_a_draw_is_the_score_of_a_set_in_which_images_are_repeated(seed: int) -> None:
     detections, truths = tables(seed)
     best = best_truths(detections, truths)
-    outcomes = (
-        judge(detections, truths, best, 0.5),
-        judge(detections.with_scores(1.0), truths, best, 0.5),
+    rankings = ranked(detections, 3), unranked(detections, 3)
+    by_score, even = (judge(ranking, truths, best, 0.5) for ranking in rankings)
+    draws = draw(
+        detections, truths, rankings, (by_score, even), IMAGES, resamples=3, seed=5, score_threshold=0.3
     )
-    draws = draw(detections, truths, outcomes, 3, IMAGES, resamples=3, seed=5, score_threshold=0.3)
     for number in range(3):
         images = np.repeat(np.arange(IMAGES), _weights(5, number, IMAGES))
         d = [
@@ -178,7 +178,7 @@ def test_mistakes_add_up_and_are_those_of_a_plain_loop(seed: int, score_threshol
     assert sum(mistakes.kinds.values()) == sum(c.false_positives for c in evaluation.classes)
     assert mistakes.missed == sum(objects) - sum(c.true_positives for c in evaluation.classes)
 
-    outcome = judge(detections, truths, best_truths(detections, truths), 0.5)
+    outcome = judge(ranked(detections, 3), truths, best_truths(detections, truths), 0.5)
     kinds = dict.fromkeys(mistakes.kinds, 0)
     boxes, others = shapely.polygons(detections.quads), shapely.polygons(truths.quads)
     for d in np.flatnonzero(outcome.false & (detections.score >= score_threshold)):

@@ -16,7 +16,7 @@ from lmmrotate.data.predictions import Predictions, PredictionsHeader
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.errors import ConfigError, DataError, Problem
 from lmmrotate.evaluation.evaluate import detections_of, evaluate, truths_of
-from lmmrotate.evaluation.matching import Detections, Truths, best_truths, judge
+from lmmrotate.evaluation.matching import Detections, Truths, best_truths, excusing, judge, ranked
 from lmmrotate.evaluation.results import ClassResult, Evaluation
 from lmmrotate.geometry.overlap import iou_matrix
 from lmmrotate.geometry.quads import Quads, as_quads, is_convex, min_area_quads
@@ -639,9 +639,8 @@ def test_matching_equals_the_naive_way(seed: int, levels: int, threshold: float,
         quads(found),
         random.integers(0, levels, found) / levels,
     )
-    outcome = judge(
-        detections, truths, best_truths(detections, truths), threshold, forget_lone_difficult=forget
-    )
+    excuse = excusing(truths, forget_lone_difficult=forget)
+    outcome = judge(ranked(detections, 2), truths, best_truths(detections, truths), threshold, excuse)
     assert (outcome.true.tolist(), outcome.false.tolist()) == naive_outcome(
         detections, truths, threshold, forget
     )

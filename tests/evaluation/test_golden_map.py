@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curve_of
-from lmmrotate.evaluation.matching import Detections, Truths, best_truths, judge
+from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curves_of
+from lmmrotate.evaluation.matching import Detections, Truths, best_truths, excusing, judge, ranked
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.evaluation.scoring import score_tables
 
@@ -61,10 +61,12 @@ def curves_in_recorded_order(detections: Detections, truths: Truths, count: int,
 
     Within an image the recorded runs ranked ties stably, because no image has many boxes of one class.
     """
-    outcome = judge(detections, truths, best_truths(detections, truths), iou, forget_lone_difficult=True)
+    excuse = excusing(truths, forget_lone_difficult=True)
     ranks = introsort_scores(detections.label, detections.score)
     objects = np.bincount(truths.label[~truths.ignore], minlength=count).tolist()
-    return [curve_of(outcome, ranks, detections.label == k, objects[k]) for k in range(count)]
+    ranking = ranked(detections.with_scores(ranks), count)
+    outcome = judge(ranked(detections, count), truths, best_truths(detections, truths), iou, excuse)
+    return curves_of(outcome, ranking, objects)
 
 
 def average_precisions(curves: list[Curve], mode: str) -> list[float]:

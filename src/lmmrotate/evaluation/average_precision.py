@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lmmrotate.evaluation import kernels
-from lmmrotate.evaluation.matching import Bools, Floats, Ints, Outcome
+from lmmrotate.evaluation.matching import Floats, Ints, Outcome, Ranking
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +26,21 @@ class Curve:
     objects: int
 
 
-def curve_of(outcome: Outcome, score: Floats, rows: Bools, objects: int) -> Curve:
-    """The curve of one class; equal scores rank in the order of the rows.
+def curves_of(outcome: Outcome, ranking: Ranking, objects: Sequence[int] | Ints) -> list[Curve]:
+    """The curve of every class.
 
     Args:
-        score: (D,) of all detections.
-        rows: (D,) which detections are of this class.
-        objects: how many objects of the class count; 0 gives recall 0 everywhere.
+        ranking: the detections, class by class, from the best score down.
+        objects: (K,) how many objects of each class count; 0 gives recall 0 everywhere.
     """
-    counted = np.flatnonzero(rows & (outcome.true | outcome.false))
-    ranked = counted[np.argsort(-score[counted], kind="stable")]
-    found = np.cumsum(outcome.true[ranked], dtype=np.int64)
-    place = np.arange(1, len(ranked) + 1, dtype=np.int64)
-    return Curve(found / max(objects, 1), found / place, found, place, objects)
+    counted = outcome.true | outcome.false
+    curves = []
+    for rows, count in zip(ranking.of_classes(), map(int, objects), strict=True):
+        ranked = rows[counted[rows]]
+        found = np.cumsum(outcome.true[ranked], dtype=np.int64)
+        place = np.arange(1, len(ranked) + 1, dtype=np.int64)
+        curves.append(Curve(found / max(count, 1), found / place, found, place, count))
+    return curves
 
 
 def ap_11(curve: Curve, *, rounded_steps: bool = False) -> float:

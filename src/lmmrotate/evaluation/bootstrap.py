@@ -16,7 +16,7 @@ import numpy as np
 
 from lmmrotate.data.workers import core_count
 from lmmrotate.evaluation import kernels
-from lmmrotate.evaluation.matching import Detections, Floats, Ints, Outcome, Truths, rows_by_class
+from lmmrotate.evaluation.matching import Detections, Floats, Ints, Outcome, Ranking, Truths
 from lmmrotate.evaluation.sweeps import mean_of, ratios
 
 RESAMPLES = 1000
@@ -58,8 +58,8 @@ def interval_of(values: Floats, level: float = 0.95) -> tuple[float, float]:
 def draw(
     detections: Detections,
     truths: Truths,
+    rankings: tuple[Ranking, Ranking],
     outcomes: tuple[Outcome, Outcome],
-    class_count: int,
     image_count: int,
     *,
     score_threshold: float = 0.0,
@@ -70,14 +70,15 @@ def draw(
     """mAP, mAP_nc and mF1 of data sets drawn from the images of this one.
 
     Args:
-        outcomes: of the detections by falling score, and in stable order without scores.
+        rankings: of the detections by falling score, and without scores.
+        outcomes: by each.
         image_count: how many images there are, also those without a row.
         score_threshold: detections below it do not count in F1.
         seed: the same draws for the same seed and number of images, whatever the detections.
     """
     counted = ~truths.ignore
-    by_score = rows_by_class(detections.label, class_count, detections.score)
-    in_order = rows_by_class(detections.label, class_count)
+    by_score, in_order = rankings
+    class_count = len(by_score.starts) - 1
     sure = detections.score >= score_threshold
     by_rank, even = outcomes
 
@@ -90,9 +91,10 @@ def draw(
             ]
         )
 
-        def aps(rows: tuple[Ints, Ints], outcome: Outcome) -> tuple[Floats, Ints, Ints]:
+        def aps(ranking: Ranking, outcome: Outcome) -> tuple[Floats, Ints, Ints]:
+            flags = outcome.true, outcome.false
             return kernels.weighted_aps(
-                *rows, outcome.true, outcome.false, detections.image, weights, objects, rounded_steps
+                ranking.rows, ranking.starts, *flags, detections.image, weights, objects, rounded_steps
             )
 
         kept = Outcome(by_rank.true & sure, by_rank.false & sure)

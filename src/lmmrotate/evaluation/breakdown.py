@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmrotate.evaluation.average_precision import ap_11, curve_of
-from lmmrotate.evaluation.matching import Best, Detections, Outcome, Truths, judge
+from lmmrotate.evaluation.average_precision import ap_11, curves_of
+from lmmrotate.evaluation.matching import Best, Detections, Outcome, Ranking, Truths, judge
 from lmmrotate.evaluation.sweeps import mean_of
 from lmmrotate.geometry.quads import quad_areas
 
@@ -34,8 +34,8 @@ class Part:
 def by_size(
     detections: Detections,
     truths: Truths,
+    ranking: Ranking,
     best: Best,
-    class_count: int,
     *,
     iou_threshold: float,
     rounded_steps: bool,
@@ -47,15 +47,15 @@ def by_size(
     for name, low, high in SIZES:
         others = truths.ignore | (sides < low) | (sides >= high)
         some = Truths(truths.image, truths.label, truths.quads, others)
-        outcome = judge(detections, some, best, iou_threshold)
+        outcome = judge(ranking, some, best, iou_threshold)
         own = (found_sides >= low) & (found_sides < high)
         outcome = Outcome(outcome.true, outcome.false & own)
-        parts.append(_part(name, detections, some, outcome, class_count, rounded_steps))
+        parts.append(_part(name, ranking, some, outcome, rounded_steps))
     return tuple(parts)
 
 
 def by_density(
-    detections: Detections, truths: Truths, outcome: Outcome, class_count: int, *, rounded_steps: bool
+    detections: Detections, truths: Truths, ranking: Ranking, outcome: Outcome, *, rounded_steps: bool
 ) -> tuple[Part, ...]:
     """Metrics by how many objects an image has; what is found in images without any is in none."""
     images = 1 + int(max(truths.image.max(initial=-1), detections.image.max(initial=-1)))
@@ -66,7 +66,7 @@ def by_density(
         some = Truths(truths.image, truths.label, truths.quads, truths.ignore | ~chosen[truths.image])
         mine = chosen[detections.image]
         of_some = Outcome(outcome.true & mine, outcome.false & mine)
-        parts.append(_part(name, detections, some, of_some, class_count, rounded_steps))
+        parts.append(_part(name, ranking, some, of_some, rounded_steps))
     return tuple(parts)
 
 
@@ -87,16 +87,10 @@ def recall_by_boxes(
     return recalls
 
 
-def _part(
-    name: str, detections: Detections, truths: Truths, outcome: Outcome, class_count: int, rounded: bool
-) -> Part:
-    objects = np.bincount(truths.label[~truths.ignore], minlength=class_count)
-    aps = np.array(
-        [
-            ap_11(curve_of(outcome, detections.score, detections.label == k, count), rounded_steps=rounded)
-            for k, count in enumerate(objects.tolist())
-        ]
-    )
+def _part(name: str, ranking: Ranking, truths: Truths, outcome: Outcome, rounded_steps: bool) -> Part:
+    objects = np.bincount(truths.label[~truths.ignore], minlength=len(ranking.starts) - 1)
+    curves = curves_of(outcome, ranking, objects)
+    aps = np.array([ap_11(curve, rounded_steps=rounded_steps) for curve in curves])
     total = int(objects.sum())
     recall = float(outcome.true.sum() / total) if total else float("nan")
     return Part(name, total, float(mean_of(aps, objects > 0)), recall)

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmmrotate.evaluation.average_precision import ap_11, ap_area, curve_of
+from lmmrotate.evaluation.average_precision import ap_11, ap_area, curves_of
 from lmmrotate.evaluation.bootstrap import Draws, draw
 from lmmrotate.evaluation.breakdown import Part, by_density, by_size, recall_by_boxes
 from lmmrotate.evaluation.calibration import Calibration, calibration_of
 from lmmrotate.evaluation.matching import (
     Best,
+    Bools,
     Detections,
     Ints,
     Outcome,
     Overlaps,
+    Ranking,
     Truths,
     excusing,
     judge,
-    rows_by_class,
 )
 from lmmrotate.evaluation.mistakes import Mistakes, mistakes_of
 from lmmrotate.evaluation.protocols import Protocol
@@ -64,8 +65,8 @@ def details_of(
     truths: Truths,
     pairs: Overlaps,
     best: Best,
+    rankings: tuple[Ranking, Ranking],
     outcomes: tuple[Outcome, Outcome],
-    class_count: int,
     image_count: int,
     protocol: Protocol,
     *,
@@ -78,10 +79,12 @@ def details_of(
     Args:
         pairs: all overlaps of ``mistakes.NEAR_IOU`` or more.
         best: the object that each detection speaks of.
-        outcomes: at ``iou_threshold``, by falling score, and in stable order without scores.
+        rankings: by falling score, and without scores.
+        outcomes: at ``iou_threshold``, by each.
         resamples: of the bootstrap; 0 leaves it out.
     """
-    outcome, _ = outcomes
+    (ranking, even), (outcome, _) = rankings, outcomes
+    class_count = len(ranking.starts) - 1
     counted = ~truths.ignore
     objects = np.bincount(truths.label[counted], minlength=class_count)
     excuse = excusing(truths, forget_lone_difficult=protocol.forget_lone_difficult)
@@ -89,6 +92,7 @@ def details_of(
     sweep = score_sweep(
         detections,
         truths,
+        even,
         best,
         outcome,
         excuse,
@@ -98,12 +102,11 @@ def details_of(
         rounded_steps=rounded,
     )
     shuffled = even_aps(
-        detections,
+        even,
         truths,
         best,
         excuse,
         objects,
-        rows_by_class(detections.label, class_count),
         iou_threshold=iou_threshold,
         rounded_steps=rounded,
         seeds=np.arange(SHUFFLES),
@@ -111,7 +114,7 @@ def details_of(
     maps_nc = mean_of(shuffled, objects > 0)
     return Details(
         by_iou=tuple(
-            _at_iou(detections, truths, best, objects, protocol, threshold) for threshold in COCO_IOUS
+            _at_iou(ranking, truths, best, excuse, objects, protocol, threshold) for threshold in COCO_IOUS
         ),
         sweep=sweep,
         even_scores=EvenScores(float(maps_nc.mean()), float(maps_nc.std()), SHUFFLES),
@@ -125,17 +128,15 @@ def details_of(
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
         ),
-        sizes=by_size(
-            detections, truths, best, class_count, iou_threshold=iou_threshold, rounded_steps=rounded
-        ),
-        densities=by_density(detections, truths, outcome, class_count, rounded_steps=rounded),
+        sizes=by_size(detections, truths, ranking, best, iou_threshold=iou_threshold, rounded_steps=rounded),
+        densities=by_density(detections, truths, ranking, outcome, rounded_steps=rounded),
         recall_by_boxes=recall_by_boxes(detections, truths, best, iou_threshold),
         calibration=calibration_of(outcome, detections.score),
         draws=draw(
             detections,
             truths,
+            rankings,
             outcomes,
-            class_count,
             image_count,
             score_threshold=score_threshold,
             rounded_steps=rounded,
@@ -147,19 +148,16 @@ def details_of(
 
 
 def _at_iou(
-    detections: Detections, truths: Truths, best: Best, objects: Ints, protocol: Protocol, threshold: float
+    ranking: Ranking,
+    truths: Truths,
+    best: Best,
+    excuse: Bools,
+    objects: Ints,
+    protocol: Protocol,
+    threshold: float,
 ) -> AtIou:
-    outcome = judge(
-        detections,
-        truths,
-        best,
-        protocol.least_iou(threshold),
-        forget_lone_difficult=protocol.forget_lone_difficult,
-    )
-    curves = [
-        curve_of(outcome, detections.score, detections.label == k, count)
-        for k, count in enumerate(objects.tolist())
-    ]
+    outcome = judge(ranking, truths, best, protocol.least_iou(threshold), excuse)
+    curves = curves_of(outcome, ranking, objects)
     present = objects > 0
     aps = np.array([ap_11(curve, rounded_steps=protocol.rounded_steps) for curve in curves])
     areas = np.array([ap_area(curve) for curve in curves])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,25 @@ class Detections:
     def select(self, keep: Bools) -> Detections:
         """The rows under a mask (D,)."""
         return Detections(self.image[keep], self.label[keep], self.quads[keep], self.score[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Detections class by class, in the order in which they claim objects."""
+
+    rows: Ints
+    """(D,)"""
+    starts: Ints
+    """(K + 1,) where each class begins among the rows."""
+
+    def of_classes(self) -> list[Ints]:
+        """The rows of every class."""
+        return [self.rows[start:end] for start, end in pairwise(self.starts.tolist())]
+
+    def select(self, keep: Bools) -> Ranking:
+        """Only the detections under a mask (D,)."""
+        kept = keep[self.rows]
+        return Ranking(self.rows[kept], np.concatenate([[0], np.cumsum(kept)])[self.starts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,48 +165,55 @@ def best_truths(
     )
 
 
+def ranked(detections: Detections, class_count: int) -> Ranking:
+    """The detections of each class by falling score, equal ones in the order of their rows."""
+    return _by_class(np.argsort(-detections.score, kind="stable"), detections.label, class_count)
+
+
+def unranked(detections: Detections, class_count: int) -> Ranking:
+    """The detections of each class in the order of their rows, as if all scores were equal."""
+    return _by_class(np.arange(len(detections.label)), detections.label, class_count)
+
+
+def _by_class(rows: Ints, label: Ints, class_count: int) -> Ranking:
+    # Numbers of 16 bits are sorted by radix, which takes a tenth of the time.
+    rows = rows[np.argsort(label[rows].astype(np.uint16), kind="stable")]
+    return Ranking(rows, np.searchsorted(label[rows], np.arange(class_count + 1)))
+
+
 def judge(
-    detections: Detections,
+    ranking: Ranking,
     truths: Truths,
     best: Best,
     iou_threshold: float,
-    *,
-    forget_lone_difficult: bool = False,
+    excuse: Bools | None = None,
 ) -> Outcome:
-    """Match one to one, in order of falling score.
+    """Match one to one, in the order of a ranking.
 
     A detection counts for the object that it overlaps most, at IoU >= ``iou_threshold``; if a better one
     has found that object already it is false, and no second object is tried (PASCAL VOC's rule, Everingham
     et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 2010).
 
     Args:
+        best: the object that each detection speaks of.
         iou_threshold: above 0.
-        forget_lone_difficult: difficult objects of an image without any regular object do not excuse
-            detections (mmrotate's rule).
+        excuse: which objects make a detection of theirs neither true nor false (see ``excusing``); default:
+            the difficult ones.
     """
-    excuse = excusing(truths, forget_lone_difficult=forget_lone_difficult)
-    ranked = np.argsort(-detections.score, kind="stable")
-    return Outcome(*kernels.judge(ranked, best.truth, best.iou, truths.ignore, excuse, iou_threshold))
+    excuse = truths.ignore if excuse is None else excuse
+    return Outcome(*kernels.judge(ranking.rows, best.truth, best.iou, truths.ignore, excuse, iou_threshold))
 
 
 def excusing(truths: Truths, *, forget_lone_difficult: bool = False) -> Bools:
-    """Which objects, (N,), make a detection of theirs neither true nor false (see ``judge``)."""
+    """Which objects, (N,), make a detection of theirs neither true nor false: the difficult ones.
+
+    Args:
+        forget_lone_difficult: but not those in an image without any regular object (mmrotate's rule).
+    """
     if not forget_lone_difficult:
         return truths.ignore
     regular = np.unique(truths.image[~truths.ignore])
     return np.asarray(truths.ignore & np.isin(truths.image, regular))
-
-
-def rows_by_class(label: Ints, class_count: int, score: Floats | None = None) -> tuple[Ints, Ints]:
-    """Rows (D,) sorted by class, within one by falling score if given, equal ones as they are.
-
-    Returns:
-        The rows, and where each class begins among them, (K + 1,).
-    """
-    rows = np.arange(len(label)) if score is None else np.argsort(-score, kind="stable")
-    # Numbers of 16 bits are sorted by radix, which takes a tenth of the time.
-    rows = rows[np.argsort(label[rows].astype(np.uint16), kind="stable")]
-    return rows, np.searchsorted(label[rows], np.arange(class_count + 1))
 
 
 def _groups(detection_image: Ints, truth_image: Ints) -> Iterator[Ints]:

@@ -7,18 +7,22 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lmmrotate.errors import ConfigError
-from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curve_of
+from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curves_of
 from lmmrotate.evaluation.details import details_of
 from lmmrotate.evaluation.f1 import guessed_class_count, precision_recall_f1, published_f1
 from lmmrotate.evaluation.matching import (
     Bools,
     Detections,
+    Ints,
     Outcome,
     Overlaps,
     Truths,
     best_truths,
+    excusing,
     judge,
     overlaps,
+    ranked,
+    unranked,
 )
 from lmmrotate.evaluation.mistakes import NEAR_IOU
 from lmmrotate.evaluation.protocols import protocol_named
@@ -66,18 +70,18 @@ def score_tables(
     pairs = overlaps(detections, truths, least_iou=min(NEAR_IOU, iou_threshold))
     best = best_truths(detections, truths, pairs, regular_first=rules.regular_first)
     sure = detections.score >= score_threshold
-    even = detections.with_scores(1.0)
-    outcome, even_outcome = (
-        judge(some, truths, best, least_iou, forget_lone_difficult=rules.forget_lone_difficult)
-        for some in (detections, even)
-    )
-    results = []
-    for label, name in enumerate(classes):
-        rows = detections.label == label
-        objects = int(((truths.label == label) & ~truths.ignore).sum())
-        curve = curve_of(outcome, detections.score, rows, objects)
-        even_curve = curve_of(even_outcome, even.score, rows, objects)
-        results.append(_class_result(name, rows, outcome, sure, curve, even_curve, rules.rounded_steps))
+    excuse = excusing(truths, forget_lone_difficult=rules.forget_lone_difficult)
+    objects = np.bincount(truths.label[~truths.ignore], minlength=len(classes))
+    rankings = ranked(detections, len(classes)), unranked(detections, len(classes))
+    outcome, even = (judge(ranking, truths, best, least_iou, excuse) for ranking in rankings)
+    curves = curves_of(outcome, rankings[0], objects)
+    even_curves = curves_of(even, rankings[1], objects)
+    results = [
+        _class_result(name, rows, outcome, sure, curve, even_curve, rules.rounded_steps)
+        for name, rows, curve, even_curve in zip(
+            classes, rankings[0].of_classes(), curves, even_curves, strict=True
+        )
+    ]
     present = [result for result in results if result.objects]
     without = rules.map_of_nothing
     return Evaluation(
@@ -98,8 +102,8 @@ def score_tables(
             truths,
             pairs,
             best,
-            (outcome, even_outcome),
-            len(classes),
+            rankings,
+            (outcome, even),
             images,
             rules,
             iou_threshold=least_iou,
@@ -126,16 +130,16 @@ def check_settings(iou_threshold: float, score_threshold: float, protocol: str) 
 
 
 def _class_result(
-    name: str, rows: Bools, outcome: Outcome, sure: Bools, curve: Curve, even_curve: Curve, rounded: bool
+    name: str, rows: Ints, outcome: Outcome, sure: Bools, curve: Curve, even_curve: Curve, rounded: bool
 ) -> ClassResult:
     # Thresholding after the matching is the same as before it: a surer detection never loses its object.
-    true = int((outcome.true & sure & rows).sum())
-    false = int((outcome.false & sure & rows).sum())
+    true = int((outcome.true & sure)[rows].sum())
+    false = int((outcome.false & sure)[rows].sum())
     precision, recall, f1 = precision_recall_f1(true, false, curve.objects)
     return ClassResult(
         label=name,
         objects=curve.objects,
-        detections=int(rows.sum()),
+        detections=len(rows),
         true_positives=true,
         false_positives=false,
         ap_11=ap_11(curve, rounded_steps=rounded),

@@ -14,8 +14,8 @@ from lmmrotate.evaluation.matching import (
     Floats,
     Ints,
     Outcome,
+    Ranking,
     Truths,
-    rows_by_class,
 )
 
 SHUFFLES = 100
@@ -88,6 +88,7 @@ def ratios(true: Ints, false: Ints, objects: Ints) -> tuple[Floats, Floats, Floa
 def score_sweep(
     detections: Detections,
     truths: Truths,
+    even: Ranking,
     best: Best,
     outcome: Outcome,
     excuse: Bools,
@@ -100,6 +101,7 @@ def score_sweep(
     """Precision, recall, F1 and mAP_nc at each score threshold.
 
     Args:
+        even: the detections in the order that mAP_nc takes.
         best: the object that each detection speaks of.
         outcome: at ``iou_threshold``, by falling score.
         excuse: (N,) the difficult objects that excuse detections.
@@ -108,19 +110,15 @@ def score_sweep(
     """
     present = objects > 0
     precision, recall, f1 = ratios(*f1_counts(outcome, detections, len(objects), thresholds), objects)
-    rows, starts = rows_by_class(detections.label, len(objects))
     aps = []
     for threshold in thresholds.tolist():
-        keep = detections.score[rows] >= threshold
-        kept_starts = np.concatenate([[0], np.cumsum(keep)])[starts]
         aps.append(
             even_aps(
-                detections,
+                even.select(detections.score >= threshold),
                 truths,
                 best,
                 excuse,
                 objects,
-                (rows[keep], kept_starts),
                 iou_threshold=iou_threshold,
                 rounded_steps=rounded_steps,
             )[0]
@@ -129,25 +127,21 @@ def score_sweep(
 
 
 def even_aps(
-    detections: Detections,
+    ranking: Ranking,
     truths: Truths,
     best: Best,
     excuse: Bools,
     objects: Ints,
-    rows: tuple[Ints, Ints],
     *,
     iou_threshold: float,
     rounded_steps: bool,
     seeds: Ints | None = None,
 ) -> Floats:
-    """11-point AP (1, K) with equal scores in the order of ``rows``, or (S, K) in random ones, one a seed.
-
-    Args:
-        rows: some detections sorted by class, and where each class begins (see ``rows_by_class``).
-    """
+    """11-point AP (1, K) of equal scores in the order of a ranking, or (S, K) in random ones, one a seed."""
     order = np.array([-1]) if seeds is None else seeds
     return kernels.even_aps(
-        *rows,
+        ranking.rows,
+        ranking.starts,
         best.truth,
         best.iou,
         truths.ignore,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.evaluation.evaluate import detections_of, truths_of
-from lmmrotate.evaluation.matching import best_truths, judge
+from lmmrotate.evaluation.matching import best_truths, judge, ranked
 
 Mask = npt.NDArray[np.bool_]
 
@@ -73,7 +73,7 @@ def match_images(
     classes = sorted(set(chain.from_iterable(labels)))
     truths, detections = truths_of(records, classes), detections_of(predictions, classes)
     best = best_truths(detections, truths)
-    outcome = judge(detections, truths, best, iou_threshold)
+    outcome = judge(ranked(detections, len(classes)), truths, best, iou_threshold)
     kept = detections.score >= score_threshold
     correct, wrong = outcome.true & kept, outcome.false & kept
     ignored = kept & ~correct & ~wrong
