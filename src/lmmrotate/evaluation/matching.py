@@ -38,6 +38,10 @@ class Truths:
     def __post_init__(self) -> None:
         _check_lengths("Truths", self.image, self.label, self.quads, self.ignore)
 
+    def select(self, keep: Bools | Ints) -> Truths:
+        """The rows under a mask (N,), or at these indices."""
+        return Truths(self.image[keep], self.label[keep], self.quads[keep], self.ignore[keep])
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:
@@ -60,8 +64,8 @@ class Detections:
         values = np.broadcast_to(np.asarray(score, dtype=np.float64), self.score.shape)
         return Detections(self.image, self.label, self.quads, values)
 
-    def select(self, keep: Bools) -> Detections:
-        """The rows under a mask (D,)."""
+    def select(self, keep: Bools | Ints) -> Detections:
+        """The rows under a mask (D,), or at these indices."""
         return Detections(self.image[keep], self.label[keep], self.quads[keep], self.score[keep])
 
 
@@ -128,24 +132,29 @@ def overlaps(
         same_class: only pairs of one class.
         least_iou: leave out pairs that overlap less; a small part of the work is left for 0.5.
     """
-    by_detection, by_truth = _sorted_by(detections.image), _sorted_by(truths.image)
-    groups = _groups(detections.image[by_detection], truths.image[by_truth])
+    if not _is_sorted(detections.image):
+        order = np.argsort(detections.image, kind="stable")
+        pairs = overlaps(detections.select(order), truths, same_class=same_class, least_iou=least_iou)
+        return _sorted(order[pairs.detection], pairs.truth, pairs.iou)
+    if not _is_sorted(truths.image):
+        order = np.argsort(truths.image, kind="stable")
+        pairs = overlaps(detections, truths.select(order), same_class=same_class, least_iou=least_iou)
+        return _sorted(pairs.detection, order[pairs.truth], pairs.iou)
+    groups = _groups(detections.image, truths.image)
 
     def found(some: Ints) -> tuple[Ints, Ints, Floats]:
-        d0, t0 = some[0, [0, 2]]
-        d, t = by_detection[d0 : some[-1, 1]], by_truth[t0 : some[-1, 3]]
+        d, t = slice(some[0, 0], some[-1, 1]), slice(some[0, 2], some[-1, 3])
         labels = (detections.label[d], truths.label[t]) if same_class else None
+        first = np.array([d.start, d.start, t.start, t.start])
         quads = detections.quads[d], truths.quads[t]
-        rows_d, rows_t, iou = overlapping_in_groups(*quads, some - [d0, d0, t0, t0], labels, least_iou)
-        return d[rows_d], t[rows_t], iou
+        rows_d, rows_t, iou = overlapping_in_groups(*quads, some - first, labels, least_iou)
+        return rows_d + d.start, rows_t + t.start, iou
 
     with ThreadPoolExecutor(core_count()) as pool:
         columns = list(zip(*pool.map(found, (some for some in groups if len(some))), strict=True))
     if not columns:
         return Overlaps(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
-    detection, truth, iou = (np.concatenate(column) for column in columns)
-    order = _sorted_by(detection)
-    return Overlaps(detection[order], truth[order], iou[order])
+    return Overlaps(*(np.concatenate(column) for column in columns))
 
 
 def best_truths(
@@ -229,11 +238,13 @@ def _groups(detection_image: Ints, truth_image: Ints) -> Iterator[Ints]:
     yield from np.split(groups, np.flatnonzero(np.diff(rows // _ROWS_AT_ONCE)) + 1)
 
 
-def _sorted_by(values: Ints) -> Ints:
-    """Rows in rising order of ``values``, equal ones as they are."""
-    if (values[1:] >= values[:-1]).all():
-        return np.arange(len(values))
-    return np.argsort(values, kind="stable")
+def _is_sorted(values: Ints) -> bool:
+    return bool((values[1:] >= values[:-1]).all())
+
+
+def _sorted(detection: Ints, truth: Ints, iou: Floats) -> Overlaps:
+    order = np.argsort(detection, kind="stable")
+    return Overlaps(detection[order], truth[order], iou[order])
 
 
 def _check_lengths(what: str, *columns: npt.NDArray[np.generic]) -> None:

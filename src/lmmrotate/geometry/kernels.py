@@ -240,30 +240,25 @@ def overlapping_in_groups(
     groups: Indices,
     labels_a: Indices,
     labels_b: Indices,
+    same_label: bool,
     least: float,
 ) -> tuple[Indices, Indices, Array]:
-    """Pairs of quads of ``a`` and ``b`` in one group and of one label with IoU above 0 and from ``least`` on.
+    """Pairs of quads of ``a`` and ``b`` in one group whose IoU is above 0 and at least ``least``.
 
     ``groups`` (G, 4) holds of each its first row of ``a`` and the one behind its last, and both of ``b``.
-    Labels are 0, 1, …. Returns rows of ``a``, rows of ``b``, and the IoUs.
+    With ``same_label`` only pairs of equal labels. Returns rows of ``a``, rows of ``b``, and the IoUs.
     """
     area_a, _, box_a, dented_a = measure(a)
     area_b, winding_b, box_b, dented_b = measure(b)
     work = np.empty((2, MAX_CORNERS, 2))
-    last = np.full(max(labels_a.max(), labels_b.max()) + 1, -1, np.int64)  # of each label, in this group
-    before = np.empty(len(b), np.int64)  # the row of the same label, -1 for the first
     size, count = 2 * len(a) + 16, 0
     rows_a, rows_b, ratios = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
     for group in range(len(groups)):
-        for m in range(groups[group, 2], groups[group, 3]):
-            before[m] = last[labels_b[m]]
-            last[labels_b[m]] = m
         for n in range(groups[group, 0], groups[group, 1]):
             x0, y0, x1, y1 = box_a[n]
-            following = last[labels_a[n]]
-            while following >= 0:
-                m = following
-                following = before[m]
+            for m in range(groups[group, 2], groups[group, 3]):
+                if same_label and labels_a[n] != labels_b[m]:
+                    continue
                 width = min(x1, box_b[m, 2]) - max(x0, box_b[m, 0])
                 height = min(y1, box_b[m, 3]) - max(y0, box_b[m, 1])
                 if width <= 0.0 or height <= 0.0:
@@ -283,8 +278,6 @@ def overlapping_in_groups(
                     ratios = longer
                 rows_a[count], rows_b[count], ratios[count] = n, m, ratio
                 count += 1
-        for m in range(groups[group, 2], groups[group, 3]):
-            last[labels_b[m]] = -1
     return rows_a[:count], rows_b[:count], ratios[:count]
 
 

@@ -58,16 +58,16 @@ def overlapping_in_groups(
     Args:
         a, b: (N, 4, 2) and (M, 4, 2), both sorted by group.
         groups: (G, 4) int64; of each its first row of ``a`` and the one behind its last, and both of ``b``.
-        labels: (N,) and (M,), from 0 on; if given, only pairs of equal labels are looked at.
+        labels: (N,) and (M,); if given, only pairs of equal labels are looked at.
         least: pairs with a smaller IoU are left out, most of them without cutting polygons.
 
     Returns:
         Rows of ``a`` (P,), group by group in rising order, rows of ``b`` (P,), and IoUs (P,), above 0.
     """
-    if not len(a) or not len(b):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-    one, other = labels or (np.zeros(len(a), np.int64), np.zeros(len(b), np.int64))
-    return kernels.overlapping_in_groups(_compact(a), _compact(b), groups, one, other, least)
+    none = np.empty(0, dtype=np.int64)
+    return kernels.overlapping_in_groups(
+        _compact(a), _compact(b), groups, *(labels or (none, none)), labels is not None, least
+    )
 
 
 def rotated_nms(
