@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmmrotate.cli.common import add_verbosity, fraction, show_json
+
+if TYPE_CHECKING:
+    from lmmrotate.data.manifest import Manifest
+    from lmmrotate.data.predictions import Predictions
+    from lmmrotate.evaluation.results import Evaluation
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +27,13 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--protocol",
-        choices=("corrected", "lmmrotate"),
+        choices=("corrected", "lmmrotate", "dota"),
         default="corrected",
-        help="corrected: one-to-one matches, F1 from TP/FP/FN; lmmrotate: the published code's numbers",
+        help="corrected: one-to-one matches, F1 from TP/FP/FN; lmmrotate: the published code's numbers; "
+        "dota: DOTA_devkit's (docs/evaluation.md)",
+    )
+    parser.add_argument(
+        "--ci", action="store_true", help="95 %% intervals, from 1,000 draws of the images (bootstrap)"
     )
 
 
@@ -36,25 +46,37 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     add_scoring(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table of classes as CSV, too")
     add_verbosity(parser)
     parser.set_defaults(run=run)
+
+
+def score(args: argparse.Namespace, manifest: Manifest, predictions: Predictions) -> Evaluation:
+    """Evaluate under the options of ``add_scoring``."""
+    from lmmrotate.evaluation.bootstrap import RESAMPLES
+    from lmmrotate.evaluation.evaluate import evaluate
+
+    return evaluate(
+        manifest,
+        predictions,
+        iou_threshold=args.iou,
+        score_threshold=args.score_threshold,
+        protocol=args.protocol,
+        resamples=RESAMPLES if args.ci else 0,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from lmmrotate.data.jsonl import write_text_atomic
     from lmmrotate.data.manifest import read_manifest
     from lmmrotate.data.predictions import read_predictions
-    from lmmrotate.evaluation.evaluate import evaluate
     from lmmrotate.report.tables import evaluation_table
 
-    evaluation = evaluate(
-        read_manifest(args.manifest),
-        read_predictions(args.predictions),
-        iou_threshold=args.iou,
-        score_threshold=args.score_threshold,
-        protocol=args.protocol,
-    )
+    evaluation = score(args, read_manifest(args.manifest), read_predictions(args.predictions))
+    if args.csv:
+        write_text_atomic(args.csv, [evaluation.to_csv()])
     if args.json:
         show_json(evaluation.to_json())
     else:

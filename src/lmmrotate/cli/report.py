@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from lmmrotate.cli.common import add_verbosity, positive_int, show
-from lmmrotate.cli.evaluate import add_scoring
+from lmmrotate.cli.evaluate import add_scoring, score
 
 log = logging.getLogger("lmmrotate")
 
@@ -32,7 +32,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.data.manifest import read_manifest
     from lmmrotate.data.predictions import read_predictions
-    from lmmrotate.evaluation.evaluate import evaluate
     from lmmrotate.report.html import write_report
 
     manifest = read_manifest(args.manifest, args.image_folder)
@@ -45,13 +44,7 @@ def run(args: argparse.Namespace) -> int:
             manifest.image_folder,
         )
     predictions = read_predictions(args.predictions)
-    evaluation = evaluate(
-        manifest,
-        predictions,
-        iou_threshold=args.iou,
-        score_threshold=args.score_threshold,
-        protocol=args.protocol,
-    )
+    evaluation = score(args, manifest, predictions)
     write_report(args.output, evaluation, manifest, predictions, max_images=args.max_images)
     show(f"{args.output}")
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,23 +82,35 @@ class Evaluation:
             "problems": dict(self.problems),
             "truncated": self.truncated,
             "seconds_per_image": self.seconds_per_image,
-            "classes": [
-                {
-                    "label": c.label,
-                    "objects": c.objects,
-                    "detections": c.detections,
-                    "true_positives": c.true_positives,
-                    "false_positives": c.false_positives,
-                    "AP": _number(c.ap_11),
-                    "AP_area": _number(c.ap_area),
-                    "AP_nc": _number(c.ap_nc),
-                    "precision": _number(c.precision),
-                    "recall": _number(c.recall),
-                    "F1": _number(c.f1),
-                }
-                for c in self.classes
-            ],
+            "classes": [_class_json(c) for c in self.classes],
         }
+
+    def to_csv(self) -> str:
+        """The table of classes, a line each, with the protocol and the thresholds; NaN is empty."""
+        buffer = io.StringIO()
+        rows = self.to_json()
+        settings = [rows[key] for key in ("protocol", "iou_threshold", "score_threshold")]
+        table = csv.writer(buffer, lineterminator="\n")
+        names = list(_class_json(self.classes[0])) if self.classes else ["label"]
+        table.writerow(["protocol", "iou_threshold", "score_threshold", *names])
+        table.writerows([*settings, *row.values()] for row in rows["classes"])
+        return buffer.getvalue()
+
+
+def _class_json(c: ClassResult) -> dict[str, Any]:
+    return {
+        "label": c.label,
+        "objects": c.objects,
+        "detections": c.detections,
+        "true_positives": c.true_positives,
+        "false_positives": c.false_positives,
+        "AP": _number(c.ap_11),
+        "AP_area": _number(c.ap_area),
+        "AP_nc": _number(c.ap_nc),
+        "precision": _number(c.precision),
+        "recall": _number(c.recall),
+        "F1": _number(c.f1),
+    }
 
 
 def _details_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import DataError
 from lmmrotate.evaluation.results import ClassResult, Evaluation
+from lmmrotate.report.detail_plots import calibration_svg, confusion_svg, thresholds_svg
 from lmmrotate.report.gallery import Scored, choose_images, data_uri, picture, score_images
 from lmmrotate.report.page import card_list, facts_list, page_end, page_start, page_text
 from lmmrotate.report.palette import class_colours
 from lmmrotate.report.plots import ap_bars_svg, precision_recall_svg
-from lmmrotate.report.summary import headline_numbers, trouble_rows
+from lmmrotate.report.summary import detail_rows, headline_numbers, trouble_rows
 from lmmrotate.report.text import count, fraction
 
 _PICTURES_BYTES = 7_000_000  # all JPEGs together; base64 makes a third more of it
@@ -71,11 +72,13 @@ def _page(
     yield f"<header>\n<h1>{page_text(title)}</h1>\n"
     yield from _facts(evaluation, manifest, predictions, date)
     yield (
-        '<nav aria-label="Sections"><a href="#classes">Classes</a><a href="#plots">Plots</a>'
+        '<nav aria-label="Sections"><a href="#classes">Classes</a><a href="#details">Details</a>'
+        '<a href="#plots">Plots</a>'
         '<a href="#trouble">Trouble</a><a href="#images">Images</a></nav>\n</header>\n<main>\n'
     )
     yield from _cards(evaluation)
     yield from _class_section(evaluation)
+    yield from _detail_section(evaluation)
     yield from _plot_section(evaluation)
     yield from _trouble_section(evaluation, manifest, predictions)
     yield from _image_section(evaluation, manifest, predictions, max_images)
@@ -147,16 +150,33 @@ def _class_row(result: ClassResult) -> str:
     return f'<tr{mark}><th scope="row">{page_text(result.label, 60)}</th>{"".join(cells)}</tr>\n'
 
 
+def _detail_section(evaluation: Evaluation) -> Iterator[str]:
+    rows = detail_rows(evaluation)
+    if rows:
+        yield '<section id="details">\n<h2>Beyond the headline</h2>\n<div class="panel"><table>\n<tbody>\n'
+        for name, value in rows:
+            yield f'<tr><th scope="row">{page_text(name)}</th><td class="text">{page_text(value)}</td></tr>\n'
+        yield "</tbody>\n</table></div>\n</section>\n"
+
+
+def _plots(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """Heading, description and SVG."""
+    yield "Average precision", "Bars of the AP of each class", ap_bars_svg(evaluation)
+    text = "Precision against recall, a line for each class"
+    yield "Precision and recall", text, precision_recall_svg(evaluation)
+    details = evaluation.details
+    if details and any(c.objects for c in evaluation.classes):
+        text = "mF1, mAP_nc and F1 of each class against the score threshold"
+        yield "Score thresholds", text, thresholds_svg(evaluation, details)
+        text = "Share of detections that are right against their score"
+        yield "Calibration of scores", text, calibration_svg(details)
+        text = "Counts of objects of each class by the class that they were detected as"
+        yield "Confusion", text, confusion_svg(evaluation, details)
+
+
 def _plot_section(evaluation: Evaluation) -> Iterator[str]:
     yield '<section id="plots">\n<h2>Plots</h2>\n<div class="plots">\n'
-    for heading, label, svg in (
-        ("Average precision", "Bars of the AP of each class", ap_bars_svg(evaluation)),
-        (
-            "Precision and recall",
-            "Precision against recall, a line for each class",
-            precision_recall_svg(evaluation),
-        ),
-    ):
+    for heading, label, svg in _plots(evaluation):
         yield (
             f'<figure class="panel"><h3>{heading}</h3>'
             f'<div role="img" aria-label="{label}; the table above has the numbers">{svg}</div></figure>\n'

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lmmrotate.evaluation.results import ClassResult, Evaluation
-from lmmrotate.report.summary import headline_numbers, setting_parts, trouble_rows
+from lmmrotate.report.summary import detail_rows, headline_numbers, setting_parts, trouble_rows
 from lmmrotate.report.text import fraction, printable
 
 _WIDE = 100  # columns from which the table gets more air
@@ -37,10 +37,13 @@ class _EvaluationTable:
         yield from _summary(evaluation)
         yield Text()
         yield _class_table(evaluation, gap=2 if options.max_width >= _WIDE else 0)
-        trouble = trouble_rows(evaluation)
-        if trouble:
-            yield Text()
-            yield _trouble_table(trouble)
+        for heading, rows in (
+            ("beyond the headline", detail_rows(evaluation)),
+            ("trouble with answers", [(n, str(v)) for n, v in trouble_rows(evaluation)]),
+        ):
+            if rows:
+                yield Text()
+                yield _plain_table(heading, rows)
 
 
 def _summary(evaluation: Evaluation) -> Iterable[Text]:
@@ -88,10 +91,10 @@ def _cells(result: ClassResult) -> list[str]:
     return numbers + [fraction(value) for value in values]
 
 
-def _trouble_table(rows: Iterable[tuple[str, int]]) -> Table:
+def _plain_table(heading: str, rows: Iterable[tuple[str, str]]) -> Table:
     table = Table(box=box.SIMPLE, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("trouble with answers", overflow="fold")
-    table.add_column("count", justify="right", no_wrap=True)
-    for name, number in rows:
-        table.add_row(Text(name), str(number))
+    table.add_column(heading, overflow="fold")
+    table.add_column("", overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
     return table
