@@ -415,3 +415,9 @@ def test_what_cannot_be_the_format_is_no_clean_data_set(tmp_path: Path) -> None:
     assert kinds["no objects"] == "error"
     alone = Source(folder.root / "images", None, annotation_format("dota"))
     assert [(f.kind, f.severity) for f in examine([alone]).findings] == [("no objects", "warning")]
+
+
+def test_tiles_that_cut_most_of_their_objects_are_no_fault_of_size(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write(3, ["100 30 180 30 180 10 100 10 ship 2", "90 120 170 120 170 90 90 90 plane 2"])
+    assert diagnosed(folder) == []

@@ -30,6 +30,8 @@ _OUTSIDE = 0.1
 _REACH = 0.75
 """Labels of a whole set that reach no further than this share of the width and of the height are odd."""
 _ENOUGH = 50
+_ENOUGH_IMAGES = 5
+"""Objects of fewer images may well lie in one corner."""
 _FEW = 20
 """Fewer tilted objects than this say nothing about the unit of their angles."""
 _TILTED_RAD = 1e-4
@@ -113,7 +115,7 @@ def frames_of_labels(manifest: Manifest) -> Frames:
     beyond = [int((centre > 1).any(axis=1).sum()) for centre in centres]
     total, images = sum(map(len, centres)), sum(map(bool, beyond))
     reach = None
-    if total >= _ENOUGH:
+    if total >= _ENOUGH and len(records) >= _ENOUGH_IMAGES:
         corners = np.concatenate([record.quads.max(axis=1) / record.wh for record in records])
         reach = float(np.quantile(corners, 0.99, axis=0).max())
     if sum(beyond) > _OUTSIDE * total and images >= max(2, _MANY * len(records)):
@@ -123,11 +125,13 @@ def frames_of_labels(manifest: Manifest) -> Frames:
 
 
 def _other_size(record: ImageRecord) -> tuple[int, int] | None:
-    """The size that the labels of an image speak of, if most of them lie far outside the one it has."""
+    """The size that the labels of an image speak of, if most of them lie wholly beyond the one it has.
+
+    Wholly, as a tile may hold objects of which it cuts more than half away.
+    """
     if len(record.quads) < 2 or record.quads.min() < -0.1 * max(record.wh):
         return None
-    centres = record.quads.mean(axis=1)
-    outside = (centres > np.array(record.wh)).any(axis=1)
+    outside = (record.quads.min(axis=1) > record.wh).any(axis=1)
     if outside.mean() <= 0.5:
         return None
     width, height = np.ceil(record.quads.reshape(-1, 2).max(axis=0)).astype(int).tolist()
