@@ -307,3 +307,15 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     detections, truths = tables(0)
     with pytest.raises(ValueError, match="scores contain NaN"):
         score_tables(detections.with_scores(np.nan), truths, CLASSES, images=IMAGES)
+
+
+def test_the_table_of_classes_as_csv() -> None:
+    evaluation = scored(*tables(3), protocol="dota")
+    header, *rows = [line.split(",") for line in evaluation.to_csv().splitlines()]
+    assert header[:5] == ["protocol", "iou_threshold", "score_threshold", "label", "objects"]
+    assert [row[3] for row in rows] == list(CLASSES)
+    assert all(row[0] == "dota" for row in rows)
+    place = header.index("AP")
+    assert [float(row[place]) for row in rows if row[place]] == [
+        c.ap_11 for c in evaluation.classes if c.objects
+    ]

@@ -18,6 +18,14 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     """Options that ``evaluate`` and ``report`` share."""
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl with the ground truth")
     parser.add_argument("--predictions", type=Path, required=True, help="predictions.jsonl to score")
+    add_rules(parser)
+    parser.add_argument(
+        "--ci", action="store_true", help="95 %% intervals, from 1,000 draws of the images (bootstrap)"
+    )
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Options for the rules of scoring."""
     parser.add_argument("--iou", type=fraction, default=0.5, help="IoU of a match (default: %(default)s)")
     parser.add_argument(
         "--score_threshold",
@@ -31,9 +39,6 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
         default="corrected",
         help="corrected: one-to-one matches, F1 from TP/FP/FN; lmmrotate: the published code's numbers; "
         "dota: DOTA_devkit's (docs/evaluation.md)",
-    )
-    parser.add_argument(
-        "--ci", action="store_true", help="95 %% intervals, from 1,000 draws of the images (bootstrap)"
     )
 
 

@@ -9,11 +9,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmmrotate import __version__
-from lmmrotate.cli import check, convert, evaluate, predict, pretrain, quickstart, report, synth, tile, train
+from lmmrotate.cli import (
+    check,
+    compare,
+    convert,
+    evaluate,
+    merge,
+    predict,
+    pretrain,
+    quickstart,
+    report,
+    submit,
+    synth,
+    tile,
+    train,
+)
 from lmmrotate.cli.common import set_up_logging
 from lmmrotate.errors import LmmRotateError
 
-VERBS = (quickstart, synth, check, convert, tile, train, pretrain, predict, evaluate, report)
+VERBS = (
+    *(quickstart, synth, check, convert, tile, train, pretrain, predict),
+    *(merge, evaluate, report, compare, submit),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

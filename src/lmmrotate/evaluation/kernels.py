@@ -193,3 +193,24 @@ def pair_off(detection: Indices, truth: Indices, detections: int, truths: int) -
             partner[d] = t
             taken[t] = True
     return partner
+
+
+@jit
+def join_clusters(heads: Indices, starts: Indices, others: Indices, tile: Indices) -> Indices:
+    """Of every box the one that stands for it: itself, or a box of another tile that took it in.
+
+    Boxes take in others in the order of ``heads``; those that box i may take in are ``others[starts[i] :
+    starts[i + 1]]``, the first ones first, at most one of each tile.
+    """
+    head = np.full(len(heads), -1, np.int64)
+    tiles = tile.max() + 1 if len(tile) else 0
+    used = np.full(tiles, -1, np.int64)  # of every tile the box that last took one of its boxes in
+    for i in heads:
+        if head[i] >= 0:
+            continue
+        head[i] = i
+        for j in others[starts[i] : starts[i + 1]]:
+            if head[j] < 0 and used[tile[j]] != i:
+                head[j] = i
+                used[tile[j]] = i
+    return head

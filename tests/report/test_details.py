@@ -1,0 +1,95 @@
+"""What reports show of the details, and of several results side by side."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lmmrotate.data.manifest import Manifest
+from lmmrotate.data.predictions import Predictions
+from lmmrotate.errors import ConfigError
+from lmmrotate.evaluation.compare import Entry, compare
+from lmmrotate.evaluation.evaluate import evaluate
+from lmmrotate.report.comparison import comparison_table, write_comparison
+from lmmrotate.report.detail_plots import calibration_svg, confusion_svg, thresholds_svg
+from lmmrotate.report.html import write_report
+from lmmrotate.report.summary import detail_rows
+
+
+def test_details_are_rows_and_plots(manifest: Manifest, predictions: Predictions, tmp_path: Path) -> None:
+    evaluation = evaluate(manifest, predictions, resamples=20)
+    rows = dict(detail_rows(evaluation))
+    assert re.fullmatch(r"mAP [\d.]+ to [\d.]+, mAP_nc .*, mF1 .*", rows["95 % interval"])
+    assert re.fullmatch(r"[\d.]+ at score >= \d\.\d\d", rows["best mF1"])
+    details = evaluation.details
+    assert details is not None
+    assert rows["missed objects"] == str(details.mistakes.missed)
+    for svg in (
+        thresholds_svg(evaluation, details),
+        calibration_svg(details),
+        confusion_svg(evaluation, details),
+    ):
+        ET.fromstring(svg)
+    write_report(tmp_path / "r.html", evaluation, manifest, predictions)
+    page = (tmp_path / "r.html").read_text()
+    for text in ("Beyond the headline", "Score thresholds", "Calibration of scores", "Confusion"):
+        assert text in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_without_details_there_is_nothing_to_show(manifest: Manifest, predictions: Predictions) -> None:
+    assert detail_rows(replace(evaluate(manifest, predictions), details=None)) == []
+
+
+@pytest.fixture
+def entries(manifest: Manifest, predictions: Predictions) -> list[Entry]:
+    nothing = replace(
+        predictions,
+        images=tuple(
+            replace(p, quads=np.empty((0, 4, 2)), labels=(), scores=(), seconds=0.0)
+            for p in predictions.images
+        ),
+    )
+    results = [("first", predictions), ("[b]same<i>", predictions), ("nothing", nothing)]
+    return compare(manifest, results, resamples=50)
+
+
+def test_differences_are_those_to_the_first(entries: list[Entry]) -> None:
+    first, same, nothing = entries
+    assert first.differences == {}
+    assert (same.differences["mAP"].mean, same.differences["mAP"].p) == (0.0, 1.0)
+    assert nothing.differences["mF1"].mean < 0
+    assert nothing.differences["mF1"].high <= 0
+    assert nothing.boxes == 0
+    assert np.isnan(nothing.images_per_second)
+    content = nothing.to_json()
+    assert content["name"] == "nothing"
+    assert set(content["less_the_first"]) == {"mAP", "mAP_nc", "mF1"}
+
+
+def test_the_table_and_the_page(entries: list[Entry], manifest: Manifest, tmp_path: Path) -> None:
+    console = Console(width=110, record=True, force_terminal=False)
+    with console.capture() as capture:
+        console.print(comparison_table(entries))
+    text = capture.get()
+    for part in ("first", "[b]same<i>", "mAP 50:95", "mF1 less the first", "95 % interval"):
+        assert part in text
+    write_comparison(tmp_path / "c.html", entries, manifest)
+    page = (tmp_path / "c.html").read_text()
+    assert "[b]same&lt;i&gt;" in page
+    assert "<i>" not in page
+    assert "Where they differ most" in page
+    write_comparison(tmp_path / "c.html", entries[:2], manifest)
+    assert "No images to show." in (tmp_path / "c.html").read_text(), "they agree on every image"
+
+
+def test_names_tell_results_apart(manifest: Manifest, predictions: Predictions) -> None:
+    with pytest.raises(ConfigError, match="names of their own, got a, a"):
+        compare(manifest, [("a", predictions), ("a", predictions)])
+    with pytest.raises(ConfigError, match="got none"):
+        compare(manifest, [])
