@@ -48,8 +48,11 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "train",
         "pretrain",
         "predict",
+        "merge",
         "evaluate",
         "report",
+        "compare",
+        "submit",
     ]
 
 

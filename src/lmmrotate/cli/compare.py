@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lmmrotate.cli.common import add_verbosity, positive_int, show, show_json
-from lmmrotate.cli.evaluate import add_rules
+from lmmrotate.cli.evaluate import add_kind, add_rules
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +22,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl with the ground truth")
     parser.add_argument("--image_folder", type=Path, help="default: the manifest's folder")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what to call the results")
+    add_kind(parser)
     add_rules(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with pictures, too")
     parser.add_argument("--max_images", type=positive_int, default=12, help="in it (default: %(default)s)")
@@ -43,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     names = args.names or [str(path) for path in args.results]
     if len(names) != len(args.results):
         raise ConfigError(f"--names: got {len(names)} names for {len(args.results)} results")
-    results = [(name, read_any(path, manifest)) for name, path in zip(names, args.results, strict=True)]
+    results = [
+        (name, read_any(path, manifest, kind=args.kind))
+        for name, path in zip(names, args.results, strict=True)
+    ]
     entries = compare(
         manifest,
         results,

@@ -17,10 +17,25 @@ if TYPE_CHECKING:
 def add_scoring(parser: argparse.ArgumentParser) -> None:
     """Options that ``evaluate`` and ``report`` share."""
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl with the ground truth")
-    parser.add_argument("--predictions", type=Path, required=True, help="predictions.jsonl to score")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        required=True,
+        help="predictions.jsonl to score, or another detector's results (docs/evaluation.md)",
+    )
+    add_kind(parser)
     add_rules(parser)
     parser.add_argument(
         "--ci", action="store_true", help="95 %% intervals, from 1,000 draws of the images (bootstrap)"
+    )
+
+
+def add_kind(parser: argparse.ArgumentParser) -> None:
+    """What other detectors' results are."""
+    parser.add_argument(
+        "--kind",
+        metavar="KIND",
+        help="of such results (default: what they look like); an unknown name lists all",
     )
 
 
@@ -76,10 +91,11 @@ def run(args: argparse.Namespace) -> int:
 
     from lmmrotate.data.jsonl import write_text_atomic
     from lmmrotate.data.manifest import read_manifest
-    from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.evaluation.foreign import read_any
     from lmmrotate.report.tables import evaluation_table
 
-    evaluation = score(args, read_manifest(args.manifest), read_predictions(args.predictions))
+    manifest = read_manifest(args.manifest)
+    evaluation = score(args, manifest, read_any(args.predictions, manifest, kind=args.kind))
     if args.csv:
         write_text_atomic(args.csv, [evaluation.to_csv()])
     if args.json:

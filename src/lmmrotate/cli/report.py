@@ -31,7 +31,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.data.manifest import read_manifest
-    from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.evaluation.foreign import read_any
     from lmmrotate.report.html import write_report
 
     manifest = read_manifest(args.manifest, args.image_folder)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             len(manifest.records),
             manifest.image_folder,
         )
-    predictions = read_predictions(args.predictions)
+    predictions = read_any(args.predictions, manifest, kind=args.kind)
     evaluation = score(args, manifest, predictions)
     write_report(args.output, evaluation, manifest, predictions, max_images=args.max_images)
     show(f"{args.output}")

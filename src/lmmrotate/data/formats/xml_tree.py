@@ -87,6 +87,11 @@ def read_xml(path: Path) -> Element:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_xml(content, path)
+
+
+def parse_xml(content: bytes, path: Path) -> Element:
+    """The root of a file's content; ``path`` names it in errors, which are those of ``read_xml``."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
     top = Element("", 0)
