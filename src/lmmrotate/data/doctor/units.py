@@ -27,6 +27,8 @@ SMALL_ANGLES = "angle converted twice"
 _MANY = 0.3
 _OUTSIDE = 0.1
 """With more than this share of the objects beyond their images the labels of the whole set are suspected."""
+_FEW_BEYOND = 2
+"""So few objects beyond their images are faults of their own."""
 _REACH = 0.75
 """Labels of a whole set that reach no further than this share of the width and of the height are odd."""
 _ENOUGH = 50
@@ -118,7 +120,7 @@ def frames_of_labels(manifest: Manifest) -> Frames:
     if total >= _ENOUGH and len(records) >= _ENOUGH_IMAGES:
         corners = np.concatenate([record.quads.max(axis=1) / record.wh for record in records])
         reach = float(np.quantile(corners, 0.99, axis=0).max())
-    if sum(beyond) > _OUTSIDE * total and images >= max(2, _MANY * len(records)):
+    if sum(beyond) > max(_FEW_BEYOND, _OUTSIDE * total) and images >= _MANY * len(records):
         return Frames(sum(beyond) / total, reach or float(np.concatenate(centres).max()), {})
     sizes = {record.image: size for record in records if (size := _other_size(record))}
     return Frames(None, reach, sizes)
