@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curves_of
+from lmmrotate.evaluation.details import Details
 from lmmrotate.evaluation.matching import Detections, Truths, best_truths, excusing, judge, ranked
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.evaluation.scoring import score_tables
@@ -48,6 +49,15 @@ def scored(path: Path, dataset: str, scores: str, iou: float) -> Evaluation:
     detections, truths = dataset_tables(path, dataset, scores)
     classes = class_names(path, dataset)
     return score_tables(detections, truths, classes, images=0, iou_threshold=iou, protocol="lmmrotate")
+
+
+@lru_cache
+def swept(path: Path, dataset: str) -> Details:
+    """Our numbers over score thresholds, as a user gets them."""
+    tables, classes = dataset_tables(path, dataset), class_names(path, dataset)
+    found = score_tables(*tables, classes, images=2000, protocol="lmmrotate", details=True).details
+    assert found is not None
+    return found
 
 
 def aps_and_mean(evaluation: Evaluation, mode: str) -> tuple[list[float], float]:
@@ -182,6 +192,9 @@ def test_no_confidence_over_score_thresholds(golden: Golden, dataset: str, thres
     classes = class_names(golden(INPUTS), dataset)
     stable = score_tables(kept, truths, classes, images=0, protocol="lmmrotate")
     assert stable.map_nc == pytest.approx(recorded["mAP_stable_argsort"], **CLOSE)
+    sweep = swept(golden(INPUTS), dataset).sweep
+    place = sweep.thresholds.tolist().index(float(threshold))
+    assert sweep.map_nc[place] == pytest.approx(recorded["mAP_stable_argsort"], **CLOSE)
     curves = curves_in_recorded_order(kept.with_scores(1.0), truths, len(classes), 0.5)
     assert_ap(average_precisions(curves, "11points"), recorded)
 

@@ -26,6 +26,14 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     add_kind(parser)
     add_rules(parser)
     parser.add_argument(
+        "--ious",
+        type=fraction,
+        nargs="+",
+        default=[],
+        metavar="IOU",
+        help="further ones for mAP (beside COCO's)",
+    )
+    parser.add_argument(
         "--ci", action="store_true", help="95 %% intervals, from 1,000 draws of the images (bootstrap)"
     )
 
@@ -82,6 +90,7 @@ def score(args: argparse.Namespace, manifest: Manifest, predictions: Predictions
         iou_threshold=args.iou,
         score_threshold=args.score_threshold,
         protocol=args.protocol,
+        ious=args.ious,
         resamples=RESAMPLES if args.ci else 0,
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from lmmrotate.evaluation.average_precision import ap_11, ap_area, curves_of
 from lmmrotate.evaluation.bootstrap import Draws, draw
 from lmmrotate.evaluation.breakdown import Part, by_density, by_size, recall_by_boxes
 from lmmrotate.evaluation.calibration import Calibration, calibration_of
+from lmmrotate.evaluation.f1 import published_mf1
 from lmmrotate.evaluation.matching import (
     Best,
     Bools,
@@ -44,7 +45,7 @@ class Details:
     """What ``score_tables`` adds when asked for all."""
 
     by_iou: tuple[AtIou, ...]
-    """At ``COCO_IOUS``."""
+    """At ``COCO_IOUS`` and those that were asked for, rising."""
     sweep: Sweep
     even_scores: EvenScores
     mistakes: Mistakes
@@ -57,7 +58,7 @@ class Details:
     @property
     def map_50_95(self) -> float:
         """COCO's mean of mAP over IoU 0.5, 0.55, …, 0.95, from the area under the curve."""
-        return float(np.mean([at.map_area for at in self.by_iou]))
+        return float(np.mean([at.map_area for at in self.by_iou if at.iou_threshold in COCO_IOUS]))
 
 
 def details_of(
@@ -72,6 +73,7 @@ def details_of(
     *,
     iou_threshold: float,
     score_threshold: float,
+    ious: Sequence[float],
     resamples: int,
 ) -> Details:
     """Compute them.
@@ -81,6 +83,7 @@ def details_of(
         best: the object that each detection speaks of.
         rankings: by falling score, and without scores.
         outcomes: at ``iou_threshold``, by each.
+        ious: further thresholds for ``Details.by_iou``.
         resamples: of the bootstrap; 0 leaves it out.
     """
     (ranking, even), (outcome, _) = rankings, outcomes
@@ -100,7 +103,15 @@ def details_of(
         iou_threshold=iou_threshold,
         thresholds=np.array(protocol.score_thresholds),
         rounded_steps=rounded,
+        kept=protocol.keeps,
+        map_of_nothing=protocol.map_of_nothing,
     )
+    if protocol.published_f1:
+        f1 = [
+            published_mf1(detections, truths, class_count, iou_threshold, threshold, pairs)
+            for threshold in protocol.score_thresholds
+        ]
+        sweep = replace(sweep, mf1=np.array(f1))
     shuffled = even_aps(
         even,
         truths,
@@ -111,10 +122,11 @@ def details_of(
         rounded_steps=rounded,
         seeds=np.arange(SHUFFLES),
     )
-    maps_nc = mean_of(shuffled, objects > 0)
+    maps_nc = mean_of(shuffled, objects > 0, protocol.map_of_nothing)
     return Details(
         by_iou=tuple(
-            _at_iou(ranking, truths, best, excuse, objects, protocol, threshold) for threshold in COCO_IOUS
+            _at_iou(ranking, truths, best, excuse, objects, protocol, threshold)
+            for threshold in sorted({*COCO_IOUS, *ious})
         ),
         sweep=sweep,
         even_scores=EvenScores(float(maps_nc.mean()), float(maps_nc.std()), SHUFFLES),
@@ -161,4 +173,5 @@ def _at_iou(
     present = objects > 0
     aps = np.array([ap_11(curve, rounded_steps=protocol.rounded_steps) for curve in curves])
     areas = np.array([ap_area(curve) for curve in curves])
-    return AtIou(threshold, float(mean_of(aps, present)), float(mean_of(areas, present)))
+    means = (float(mean_of(values, present, protocol.map_of_nothing)) for values in (aps, areas))
+    return AtIou(threshold, *means)

@@ -26,6 +26,7 @@ def evaluate(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
     protocol: str = "corrected",
+    ious: Sequence[float] = (),
     resamples: int = 0,
 ) -> Evaluation:
     """Score predictions.
@@ -38,6 +39,7 @@ def evaluate(
         iou_threshold: IoU from which on a detection has found an object, in (0, 1].
         score_threshold: detections below it do not count in precision, recall and F1.
         protocol: "corrected", or "lmmrotate" or "dota" for the published code's numbers; see ``protocols``.
+        ious: further IoU thresholds for mAP, beside COCO's.
         resamples: draws for confidence intervals; 0 leaves them out.
 
     Raises:
@@ -59,6 +61,7 @@ def evaluate(
         score_threshold=score_threshold,
         protocol=protocol,
         details=True,
+        ious=ious,
         resamples=resamples,
     )
     return replace(

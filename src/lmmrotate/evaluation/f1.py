@@ -89,5 +89,31 @@ def published_f1(
     return PublishedF1(confusion, precision, recall, f1)
 
 
+def published_mf1(
+    detections: Detections,
+    truths: Truths,
+    class_count: int,
+    iou_threshold: float,
+    score_threshold: float,
+    pairs: Overlaps,
+) -> float:
+    """With the published guess of the number of classes; ``class_count`` where that ends in an IndexError."""
+
+    def f1(count: int) -> float:
+        return published_f1(
+            detections,
+            truths,
+            count,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pairs=pairs,
+        ).f1
+
+    try:
+        return f1(guessed_class_count(truths))
+    except IndexError:
+        return f1(class_count)
+
+
 def _mean_ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> float:
     return float(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).mean())

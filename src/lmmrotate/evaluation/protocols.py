@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmmrotate.errors import ConfigError
+from lmmrotate.evaluation.matching import Bools, Floats
 from lmmrotate.geometry.quads import Quads, min_area_quads
 from lmmrotate.geometry.rboxes import quads_to_rboxes_opencv, rboxes_to_quads
 
@@ -48,10 +49,19 @@ class Protocol:
     rounded_steps: bool = False
     """See ``average_precision.ap_11``."""
     published_f1: bool = False
+    """See ``f1.published_f1``."""
+    above_threshold: bool = False
+    """A sweep's mAP_nc takes detections whose score, as float32, is above the threshold, not just as much."""
     map_of_nothing: float = float("nan")
     """The mean over no class at all."""
     score_thresholds: tuple[float, ...] = tuple(percent / 100 for percent in range(100))
     """Of a sweep, rising."""
+
+    def keeps(self, scores: Floats, threshold: float) -> Bools:
+        """Which scores (D,) mAP_nc takes at a threshold of the sweep."""
+        if self.above_threshold:
+            return np.asarray(scores.astype(np.float32) > np.float32(threshold))
+        return np.asarray(scores >= threshold)
 
     def least_iou(self, threshold: float) -> float:
         """The smallest IoU that is a match at this threshold."""
@@ -75,6 +85,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         forget_lone_difficult=True,
         rounded_steps=True,
         published_f1=True,
+        above_threshold=True,
         map_of_nothing=0.0,
         # Those of the published F1 (tenths) and of its sweep of mAP_nc.
         score_thresholds=(0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9),

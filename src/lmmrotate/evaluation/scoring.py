@@ -9,13 +9,12 @@ import numpy as np
 from lmmrotate.errors import ConfigError
 from lmmrotate.evaluation.average_precision import Curve, ap_11, ap_area, curves_of
 from lmmrotate.evaluation.details import details_of
-from lmmrotate.evaluation.f1 import guessed_class_count, precision_recall_f1, published_f1
+from lmmrotate.evaluation.f1 import precision_recall_f1, published_mf1
 from lmmrotate.evaluation.matching import (
     Bools,
     Detections,
     Ints,
     Outcome,
-    Overlaps,
     Truths,
     best_truths,
     excusing,
@@ -39,6 +38,7 @@ def score_tables(
     score_threshold: float = 0.0,
     protocol: str = "corrected",
     details: bool = False,
+    ious: Sequence[float] = (),
     resamples: int = 0,
 ) -> Evaluation:
     """Score detections against objects; quads are taken as they are.
@@ -50,13 +50,15 @@ def score_tables(
         score_threshold: detections below it do not count in precision, recall and F1.
         protocol: one of ``protocols.PROTOCOLS``.
         details: also compute ``Evaluation.details``.
+        ious: further IoU thresholds for their mAP, beside COCO's.
         resamples: draws for their confidence intervals; 0 leaves these out.
 
     Raises:
         ConfigError: for an unknown protocol or a threshold out of range.
         ValueError: if a label is no index of ``classes``, or a score is NaN.
     """
-    check_settings(iou_threshold, score_threshold, protocol)
+    for threshold in (iou_threshold, *ious):
+        check_settings(threshold, score_threshold, protocol)
     rules = protocol_named(protocol)
     labels = np.concatenate([detections.label, truths.label])
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
@@ -67,7 +69,7 @@ def score_tables(
     if np.isnan(detections.score).any():
         raise ValueError("scores contain NaN")
     least_iou = rules.least_iou(iou_threshold)
-    pairs = overlaps(detections, truths, least_iou=min(NEAR_IOU, iou_threshold))
+    pairs = overlaps(detections, truths, least_iou=min(NEAR_IOU, iou_threshold, *ious))
     best = best_truths(detections, truths, pairs, regular_first=rules.regular_first)
     sure = detections.score >= score_threshold
     excuse = excusing(truths, forget_lone_difficult=rules.forget_lone_difficult)
@@ -93,7 +95,7 @@ def score_tables(
         map_11=_mean((result.ap_11 for result in present), without),
         map_area=_mean((result.ap_area for result in present), without),
         map_nc=_mean((result.ap_nc for result in present), without),
-        mf1=_published_mf1(detections, truths, len(classes), iou_threshold, score_threshold, pairs)
+        mf1=published_mf1(detections, truths, len(classes), iou_threshold, score_threshold, pairs)
         if rules.published_f1
         else _mean((result.f1 for result in present), without),
         classes=tuple(results),
@@ -108,6 +110,7 @@ def score_tables(
             rules,
             iou_threshold=least_iou,
             score_threshold=score_threshold,
+            ious=ious,
             resamples=resamples,
         )
         if details
@@ -151,32 +154,6 @@ def _class_result(
         curve_recall=curve.recall,
         curve_precision=curve.precision,
     )
-
-
-def _published_mf1(
-    detections: Detections,
-    truths: Truths,
-    class_count: int,
-    iou_threshold: float,
-    score_threshold: float,
-    pairs: Overlaps,
-) -> float:
-    """With the published guess of the number of classes; ``class_count`` where that ends in an IndexError."""
-
-    def f1(count: int) -> float:
-        return published_f1(
-            detections,
-            truths,
-            count,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-            pairs=pairs,
-        ).f1
-
-    try:
-        return f1(guessed_class_count(truths))
-    except IndexError:
-        return f1(class_count)
 
 
 def _mean(values: Iterable[float], of_none: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,8 @@ def score_sweep(
     iou_threshold: float,
     thresholds: Floats,
     rounded_steps: bool,
+    kept: Callable[[Floats, float], Bools],
+    map_of_nothing: float,
 ) -> Sweep:
     """Precision, recall, F1 and mAP_nc at each score threshold.
 
@@ -106,7 +109,9 @@ def score_sweep(
         outcome: at ``iou_threshold``, by falling score.
         excuse: (N,) the difficult objects that excuse detections.
         objects: (K,) how many of each class count.
-        thresholds: (S,) rising; detections of at least this score are kept.
+        thresholds: (S,) rising; detections of at least this score count in precision, recall and F1.
+        kept: which scores (D,) mAP_nc takes at a threshold.
+        map_of_nothing: the mean over no class.
     """
     present = objects > 0
     precision, recall, f1 = ratios(*f1_counts(outcome, detections, len(objects), thresholds), objects)
@@ -114,7 +119,7 @@ def score_sweep(
     for threshold in thresholds.tolist():
         aps.append(
             even_aps(
-                even.select(detections.score >= threshold),
+                even.select(kept(detections.score, threshold)),
                 truths,
                 best,
                 excuse,
@@ -123,7 +128,8 @@ def score_sweep(
                 rounded_steps=rounded_steps,
             )[0]
         )
-    return Sweep(thresholds, precision, recall, f1, mean_of(f1, present), mean_of(np.stack(aps), present))
+    mf1, map_nc = (mean_of(values, present, map_of_nothing) for values in (f1, np.stack(aps)))
+    return Sweep(thresholds, precision, recall, f1, mf1, map_nc)
 
 
 def even_aps(
@@ -153,10 +159,10 @@ def even_aps(
     )
 
 
-def mean_of(values: Floats, present: Bools) -> Floats:
-    """Means over the classes that have objects: (…, K) to (…,); NaN without any."""
+def mean_of(values: Floats, present: Bools, of_none: float = np.nan) -> Floats:
+    """Means over the classes that have objects: (…, K) to (…,); ``of_none`` without any."""
     if not present.any():
-        return np.full(values.shape[:-1], np.nan)
+        return np.full(values.shape[:-1], of_none)
     return np.asarray(values[..., present].mean(axis=-1))
 
 

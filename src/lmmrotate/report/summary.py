@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmmrotate.evaluation.bootstrap import Draws
+from lmmrotate.evaluation.details import COCO_IOUS
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.report.text import count, fraction, printable
 
@@ -40,7 +41,7 @@ def detail_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
     rows += [
         (f"mAP at IoU {at.iou_threshold:g}", fraction(at.map_11, 4))
         for at in details.by_iou
-        if at.iou_threshold == 0.75
+        if at.iou_threshold == 0.75 or at.iou_threshold not in COCO_IOUS
     ]
     rows.append(("mAP at IoU 0.5 to 0.95 (area)", fraction(details.map_50_95, 4)))
     for name, (value, threshold) in (("mF1", sweep.best_mf1()), ("mAP_nc", sweep.best_map_nc())):
