@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -301,3 +303,32 @@ def test_zips_are_read_without_unpacking(tmp_path: Path) -> None:
     (tmp_path / "u.zip").write_bytes((tmp_path / "t.zip").read_bytes()[:-30])
     with pytest.raises((DataError, ConfigError)):
         read_foreign(tmp_path / "u.zip", MANIFEST)
+
+
+def test_boxes_of_mmrotate_are_read_without_mmrotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its test script leaves ``RotatedBoxes`` in the dump: objects of a class that is not installed here."""
+    module = ModuleType("mmrotate.structures.bbox.rotated_boxes")
+
+    class RotatedBoxes:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.tensor = tensor
+
+    RotatedBoxes.__module__, RotatedBoxes.__qualname__ = module.__name__, "RotatedBoxes"
+    module.RotatedBoxes = RotatedBoxes  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    instances = {
+        "bboxes": RotatedBoxes(torch.tensor([[50.0, 40, 20, 10, 0.5]])),
+        "scores": torch.tensor([0.25]),
+        "labels": torch.tensor([1]),
+    }
+    sample = {
+        "img_id": "P1",
+        "ori_shape": (100, 200),
+        "scale_factor": (1.0, 1.0),
+        "pred_instances": instances,
+    }
+    path = dump(tmp_path / "results.pkl", [sample])
+    monkeypatch.delitem(sys.modules, module.__name__)
+    (found,) = read_any(path, MANIFEST).images
+    assert (found.image, found.labels, found.scores) == ("a/P1.png", ("ship",), (0.25,))
+    np.testing.assert_allclose(found.quads, rboxes_to_quads([(50, 40, 20, 10, 0.5)]))
