@@ -315,7 +315,9 @@ def test_boxes_of_mmrotate_are_read_without_mmrotate(tmp_path: Path, monkeypatch
 
     RotatedBoxes.__module__, RotatedBoxes.__qualname__ = module.__name__, "RotatedBoxes"
     module.RotatedBoxes = RotatedBoxes  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    names = ["mmrotate", "mmrotate.structures", "mmrotate.structures.bbox", module.__name__]
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, module if name == module.__name__ else ModuleType(name))
     instances = {
         "bboxes": RotatedBoxes(torch.tensor([[50.0, 40, 20, 10, 0.5]])),
         "scores": torch.tensor([0.25]),
@@ -328,7 +330,8 @@ def test_boxes_of_mmrotate_are_read_without_mmrotate(tmp_path: Path, monkeypatch
         "pred_instances": instances,
     }
     path = dump(tmp_path / "results.pkl", [sample])
-    monkeypatch.delitem(sys.modules, module.__name__)
+    for name in names:
+        monkeypatch.delitem(sys.modules, name)
     (found,) = read_any(path, MANIFEST).images
     assert (found.image, found.labels, found.scores) == ("a/P1.png", ("ship",), (0.25,))
     np.testing.assert_allclose(found.quads, rboxes_to_quads([(50, 40, 20, 10, 0.5)]))
