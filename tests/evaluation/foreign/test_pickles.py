@@ -192,3 +192,12 @@ def test_damage_is_an_error_of_ours(
     for damaged in (bytes(content), bytes(content[: cut % len(content)])):
         with suppress(DataError):
             loaded(damaged, folder)
+
+
+def test_a_memory_that_jumps_is_not_made(tmp_path: Path) -> None:
+    """Python would fill 16 GiB with zeros."""
+    with pytest.raises(DataError, match="its memory jumps to number 2147483647"):
+        loaded(b"\x80\x02]r\xff\xff\xff\x7f.", tmp_path)
+    many = [[i] for i in range(1000)]
+    for protocol in (0, 2, 4):
+        assert loaded(pickle.dumps(many, protocol), tmp_path) == many

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 import struct
 import zipfile
@@ -115,7 +116,20 @@ def _load(file: BinaryIO, depth: int) -> Any:
     file.seek(-len(start), io.SEEK_CUR)
     if start == b"PK\x03\x04":
         return _load_zip(file, depth)
-    return _Unpickler(file, depth).load()
+    return _run(file, depth)
+
+
+def _run(file: BinaryIO, depth: int, storage: Callable[[str, str, int], Array] | None = None) -> Any:
+    """Load one pickle, whose memory must be numbered one by one, as pickling does it.
+
+    Python makes room for all numbers up to the largest: one of four bytes would take 16 GiB.
+    """
+    start = file.tell()
+    for count, (code, argument, _) in enumerate(pickletools.genops(file)):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
+            raise pickle.UnpicklingError(f"its memory jumps to number {argument}")
+    file.seek(start)
+    return _Unpickler(file, depth, storage).load()
 
 
 def _load_zip(file: BinaryIO, depth: int) -> Any:
@@ -131,7 +145,7 @@ def _load_zip(file: BinaryIO, depth: int) -> Any:
         def storage(dtype: str, key: str, count: int) -> Array:
             return _numbers(archive.read(f"{folder}data/{key}"), dtype, count)
 
-        return _Unpickler(io.BytesIO(archive.read(name)), depth, storage).load()
+        return _run(io.BytesIO(archive.read(name)), depth, storage)
 
 
 def _load_legacy_storage(content: bytes, depth: int) -> Array:
@@ -148,7 +162,7 @@ def _load_legacy_storage(content: bytes, depth: int) -> Array:
         wanted.append((dtype, key, count))
         return np.empty(0)
 
-    magic, version, _, _, keys = (_Unpickler(file, depth, note).load() for _ in range(5))
+    magic, version, _, _, keys = (_run(file, depth, note) for _ in range(5))
     if magic != _LEGACY_MAGIC or version != 1001 or len(wanted) != 1 or keys != [wanted[0][1]]:
         raise pickle.UnpicklingError("expected one storage, as torch.save writes it")
     dtype, _, count = wanted[0]
