@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from lmmrotate.data.workers import core_count
 from lmmrotate.evaluation import kernels
 from lmmrotate.evaluation.matching import (
     Best,
@@ -144,19 +146,15 @@ def even_aps(
     seeds: Ints | None = None,
 ) -> Floats:
     """11-point AP (1, K) of equal scores in the order of a ranking, or (S, K) in random ones, one a seed."""
-    order = np.array([-1]) if seeds is None else seeds
-    return kernels.even_aps(
-        ranking.rows,
-        ranking.starts,
-        best.truth,
-        best.iou,
-        truths.ignore,
-        excuse,
-        iou_threshold,
-        objects,
-        rounded_steps,
-        order,
-    )
+
+    def of_orders(some: Ints) -> Floats:
+        tables = ranking.rows, ranking.starts, best.truth, best.iou, truths.ignore, excuse
+        return kernels.even_aps(*tables, iou_threshold, objects, rounded_steps, some)
+
+    if seeds is None:
+        return of_orders(np.array([-1]))
+    with ThreadPoolExecutor(core_count()) as pool:
+        return np.concatenate(list(pool.map(of_orders, np.array_split(seeds, core_count()))))
 
 
 def mean_of(values: Floats, present: Bools, of_none: float = np.nan) -> Floats:
