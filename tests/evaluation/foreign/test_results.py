@@ -257,6 +257,10 @@ def test_bad_tables(tmp_path: Path) -> None:
     (tmp_path / "yolo" / "P1.txt").write_text("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2")
     with pytest.raises(DataError, match=r"P1\.txt:1: expected class, .* \(save_conf=True\), found 9 fields"):
         read_foreign(tmp_path / "yolo", MANIFEST)
+    for number, message in (("0.5", "whole numbers, found 0.5"), ("nan", "found nan"), ("2", "lie in 0…1")):
+        (tmp_path / "yolo" / "P1.txt").write_text(f"{number} 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2 0.5")
+        with pytest.raises(DataError, match=message):
+            read_foreign(tmp_path / "yolo", MANIFEST)
 
 
 def test_bad_pickles_of_mmrotate(tmp_path: Path) -> None:

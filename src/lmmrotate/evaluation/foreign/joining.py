@@ -77,7 +77,10 @@ class Joiner:
             DataError: naming ``where``, for lengths that differ, a label that is no class, a coordinate that
                 is not finite, and a score outside [0, 1].
         """
-        labels_, scores_ = np.asarray(labels, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+        given = np.asarray(labels, dtype=np.float64)
+        labels_, scores_ = np.nan_to_num(given).astype(np.int64), np.asarray(scores, dtype=np.float64)
+        if (labels_ != given).any():
+            raise DataError(f"{where}: classes must be whole numbers, found {given[labels_ != given][0]:g}")
         if not len(quads) == labels_.size == scores_.size:
             raise DataError(
                 f"{where}: {len(quads)} boxes, {labels_.size} labels and {scores_.size} scores do not agree"
