@@ -80,7 +80,7 @@ def confusion_svg(evaluation: Evaluation, details: Details) -> str:
                     axes.add_patch(_cell(i, j, colour, alpha))
                     axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=7)
         places = np.arange(len(shown))
-        axes.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
+        axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(places, names, fontsize=8)
         axes.set_xlim(-0.5, len(shown) - 0.5)
         axes.set_ylim(len(shown) - 0.5, -0.5)
