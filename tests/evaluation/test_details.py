@@ -317,11 +317,13 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
 
 def test_the_table_of_classes_as_csv() -> None:
     evaluation = scored(*tables(3), protocol="dota")
-    header, *rows = [line.split(",") for line in evaluation.to_csv().splitlines()]
+    header, *rows, last = [line.split(",") for line in evaluation.to_csv().splitlines()]
     assert header[:5] == ["protocol", "iou_threshold", "score_threshold", "label", "objects"]
     assert [row[3] for row in rows] == list(CLASSES)
     assert all(row[0] == "dota" for row in rows)
     place = header.index("AP")
+    assert (last[3], float(last[place])) == ("", evaluation.map_11)
+    assert int(last[4]) == sum(c.objects for c in evaluation.classes)
     assert [float(row[place]) for row in rows if row[place]] == [
         c.ap_11 for c in evaluation.classes if c.objects
     ]

@@ -86,14 +86,28 @@ class Evaluation:
         }
 
     def to_csv(self) -> str:
-        """The table of classes, a line each, with the protocol and the thresholds; NaN is empty."""
+        """A line for every class and, without a label, one for all: sums of counts, means of the rest.
+
+        Each with the protocol and the thresholds; NaN is empty.
+        """
+        settings = {
+            "protocol": self.protocol,
+            "iou_threshold": self.iou_threshold,
+            "score_threshold": self.score_threshold,
+        }
+        counts = ("objects", "detections", "true_positives", "false_positives")
+        means = {"AP": self.map_11, "AP_area": self.map_area, "AP_nc": self.map_nc, "F1": self.mf1}
+        everything = {
+            "label": "",
+            **{name: sum(getattr(c, name) for c in self.classes) for name in counts},
+            **{name: _number(value) for name, value in means.items()},
+        }
+        columns = ["label", *counts, "AP", "AP_area", "AP_nc", "precision", "recall", "F1"]
         buffer = io.StringIO()
-        rows = self.to_json()
-        settings = [rows[key] for key in ("protocol", "iou_threshold", "score_threshold")]
-        table = csv.writer(buffer, lineterminator="\n")
-        names = list(_class_json(self.classes[0])) if self.classes else ["label"]
-        table.writerow(["protocol", "iou_threshold", "score_threshold", *names])
-        table.writerows([*settings, *row.values()] for row in rows["classes"])
+        table = csv.DictWriter(buffer, [*settings, *columns], lineterminator="\n")
+        table.writeheader()
+        for row in (*map(_class_json, self.classes), everything):
+            table.writerow({**settings, **row})
         return buffer.getvalue()
 
 
