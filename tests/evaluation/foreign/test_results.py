@@ -151,6 +151,31 @@ def by_image(p: Predictions, folder: Path) -> Path:
     return folder / "by.json"
 
 
+def oriented_det(p: Predictions, folder: Path) -> Path:
+    results = [
+        {
+            "image_name": Path(image.image).name,
+            "image_path": image.image,
+            "image_width": image.width,
+            "num_pred": len(image.labels),
+            "predictions": [
+                {
+                    "bbox": rboxes(quad[None])[0].tolist(),
+                    "score": score,
+                    "label": k + 1,
+                    "class_name": CLASSES[k],
+                }
+                for k, score, quad in zip(numbers(image), image.scores, image.quads, strict=True)
+            ],
+            "ground_truths": [],
+        }
+        for image in p.images
+    ]
+    content = {"metadata": {"class_names": CLASSES}, "results": results}
+    (folder / "predictions.json").write_text(json.dumps(content))
+    return folder / "predictions.json"
+
+
 WRITERS: dict[str, tuple[Callable[[Predictions, Path], Path], float]] = {
     "mmrotate": (mmrotate_1, 1e-6),
     "mmrotate 0": (mmrotate_0, 1e-6),
@@ -159,6 +184,7 @@ WRITERS: dict[str, tuple[Callable[[Predictions, Path], Path], float]] = {
     "yolo_obb": (yolo, 1e-5),
     "fair1m": (fair1m, 0.01),
     "by_image": (by_image, 1e-6),
+    "oriented_det": (oriented_det, 1e-6),
 }
 
 

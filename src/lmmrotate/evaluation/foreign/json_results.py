@@ -16,6 +16,8 @@ from lmmrotate.evaluation.foreign.joining import Floats, Joiner
 from lmmrotate.geometry.quads import Quads, min_area_quads
 from lmmrotate.geometry.rboxes import rboxes_to_quads
 
+_IMAGE_KEYS = ("image", "image_path", "image_name", "file_name")
+
 
 def read_coco(path: Path, manifest: Manifest) -> Predictions:
     """A list of ``{"image_id", "category_id", "score", …}`` (https://cocodataset.org/#format-results).
@@ -46,12 +48,17 @@ def read_coco(path: Path, manifest: Manifest) -> Predictions:
 
 
 def read_by_image(path: Path, manifest: Manifest) -> Predictions:
-    """Detections by image, as oriented-det and many scripts write them.
+    """Detections by image, as oriented-det writes them, and many scripts.
 
-    ``[{"image": name, "detections": [{"label", "score", "obb": [cx, cy, w, h, angle in radians]}]}]``, or an
-    object ``{name: [detection, …]}``. The image may also be called ``file_name`` or ``image_path``, the
-    label ``class``, ``class_name`` or (a number from 0) ``category_id``, the score ``confidence``; the box
-    may be any that ``read_coco`` takes, or ``polygon`` of four corners.
+    oriented-det (https://github.com/DL4EO/oriented-det, ``predictions.json``)::
+
+        {"metadata": {…}, "results": [{"image_name": "P1.png", "image_path": …, "predictions": [
+          {"bbox": [cx, cy, w, h, angle in radians], "score": 0.9, "class_name": "ship", "label": 1}]}]}
+
+    Others: a list ``[{"image": name, "detections": [{"label", "score", "obb": […]}]}]``, or an object
+    ``{name: [detection, …]}``. The image may also be called ``file_name``, the label ``class``, ``class_name``
+    or (a number from 0) ``category_id``, the score ``confidence``; the box may be any that ``read_coco``
+    takes, or ``polygon`` of four corners.
 
     Raises:
         DataError: naming file and entry.
@@ -65,8 +72,9 @@ def read_by_image(path: Path, manifest: Manifest) -> Predictions:
 
 def _images(path: Path) -> Iterator[tuple[str, list[Any], str]]:
     content = read_json(path)
-    if isinstance(content, dict) and isinstance(content.get("images"), list):
-        content = content["images"]
+    for key in ("results", "images"):
+        if isinstance(content, dict) and isinstance(content.get(key), list):
+            content = content[key]
     if isinstance(content, dict):
         content = [{"image": name, "detections": rows} for name, rows in content.items()]
     if not isinstance(content, list):
@@ -74,7 +82,7 @@ def _images(path: Path) -> Iterator[tuple[str, list[Any], str]]:
     for i, value in enumerate(content):
         where = f"{path}: [{i}]"
         row = as_object(value, where)
-        name = next((row[key] for key in ("image", "file_name", "image_path") if key in row), None)
+        name = next((row[key] for key in _IMAGE_KEYS if key in row), None)
         rows = next((row[key] for key in ("detections", "predictions", "annotations") if key in row), None)
         if not isinstance(name, str) or not isinstance(rows, list):
             raise DataError(f"{where}: expected 'image' and a list of 'detections', found {', '.join(row)}")
