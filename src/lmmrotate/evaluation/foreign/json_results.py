@@ -56,7 +56,7 @@ def read_by_image(path: Path, manifest: Manifest) -> Predictions:
           {"bbox": [cx, cy, w, h, angle in radians], "score": 0.9, "class_name": "ship", "label": 1}]}]}
 
     Others: a list ``[{"image": name, "detections": [{"label", "score", "obb": […]}]}]``, or an object
-    ``{name: [detection, …]}``. The image may also be called ``file_name``, the label ``class``, ``class_name``
+    ``{name: [detection, …]}``. The image may also be ``file_name``, the label ``class``, ``class_name``
     or (a number from 0) ``category_id``, the score ``confidence``; the box may be any that ``read_coco``
     takes, or ``polygon`` of four corners.
 
