@@ -2,6 +2,7 @@
 
 import builtins
 import collections
+import copy
 import io
 import os
 import pickle
@@ -58,18 +59,27 @@ def test_arrays_and_tensors(protocol: int, dtype: str, tmp_path: Path) -> None:
         assert (read.dtype.kind, read.dtype.itemsize) == (expected.dtype.kind, expected.dtype.itemsize)
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-def test_what_torch_saves(zipped: bool, tmp_path: Path) -> None:
-    content = [{"a": torch.arange(5.0), "b": torch.ones(2, 3, dtype=torch.bfloat16)}]
-    buffer = io.BytesIO()
-    torch.save(content[0]["a"], buffer, _use_new_zipfile_serialization=zipped)
-    if zipped:
-        torch.save(content, buffer := io.BytesIO())
-        (found,) = loaded(buffer.getvalue(), tmp_path)
-        assert np.array_equal(found["a"], np.arange(5.0))
-        assert np.array_equal(found["b"], np.ones((2, 3)))
+def test_what_torch_saves(tmp_path: Path) -> None:
+    whole = torch.arange(5.0)
+    content = {"a": whole, "part": whole[2:4], "none": torch.empty(0, 5), "b": torch.ones(2, 3).bfloat16()}
+    torch.save([content], buffer := io.BytesIO())
+    (found,) = loaded(buffer.getvalue(), tmp_path)
+    for name, tensor in content.items():
+        assert np.array_equal(found[name], tensor.float().numpy()), name
+        assert found[name].shape == tensor.shape
     bfloat = loaded(pickle.dumps(torch.tensor([1.5, -2.0], dtype=torch.bfloat16)), tmp_path)
     assert bfloat.tolist() == [1.5, -2.0]
+
+
+def storage_of(tensor: torch.Tensor) -> Any:
+    storage = tensor.untyped_storage()
+    return torch.storage.TypedStorage(wrap_storage=storage, dtype=tensor.dtype, _internal=True)
+
+
+def test_a_storage_may_be_a_zip_file(tmp_path: Path) -> None:
+    torch.save(storage_of(torch.arange(5.0)), buffer := io.BytesIO())
+    found = loaded(pickle.dumps(Reduced(torch.storage._load_from_bytes, buffer.getvalue())), tmp_path)
+    assert found.tolist() == [0, 1, 2, 3, 4]
 
 
 class Reduced:
@@ -113,7 +123,9 @@ def test_nothing_is_run_in_a_storage(tmp_path: Path) -> None:
     """A tensor's storage is a pickle in the pickle."""
     canary = tmp_path / "canary"
     inner = pickle.dumps(0x1950A86A20F9469CFC6C) + pickle.dumps(Reduced(os.system, f"touch {canary}"))
-    for content in (inner, legacy([Reduced(os.system, f"touch {canary}")])):
+    with zipfile.ZipFile(zipped := io.BytesIO(), "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps(Reduced(os.system, f"touch {canary}")))
+    for content in (inner, legacy([Reduced(os.system, f"touch {canary}")]), zipped.getvalue()):
         with pytest.raises(DataError, match="system, which is not admitted"):
             loaded(pickle.dumps(Reduced(torch.storage._load_from_bytes, content)), tmp_path)
     deep = pickle.dumps(Reduced(torch.storage._load_from_bytes, legacy([], 4)))
@@ -130,7 +142,12 @@ def legacy(content: Any, count: int = 0) -> bytes:
 
 def test_a_state_for_a_function_is_refused(tmp_path: Path) -> None:
     """BUILD would put attributes on what every later file is read with."""
-    for name in (b"ctorch._utils\n_rebuild_tensor_v2\n", b"cnumpy\ndtype\n", b"ccollections\nOrderedDict\n"):
+    for name in (
+        b"ctorch._utils\n_rebuild_tensor_v2\n",
+        b"cnumpy\ndtype\n",
+        b"ccollections\nOrderedDict\n",
+        b"cmmengine.structures\nInstanceData\n",
+    ):
         for state in (b"}X\x01\x00\x00\x00aK\x01s", b"}}X\x01\x00\x00\x00aK\x01s\x86"):
             with pytest.raises(DataError, match="cannot be read as a pickle"):
                 loaded(b"\x80\x02" + name + state + b"b.", tmp_path)
@@ -154,25 +171,99 @@ def test_tensors_do_not_reach_beyond_their_storage(
 ) -> None:
     class Wrong:
         def __reduce__(self) -> Any:
-            storage = torch.arange(4.0).untyped_storage()
-            typed = torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True)
-            return torch._utils._rebuild_tensor_v2, (typed, offset, size, stride, False, {})
+            storage = storage_of(torch.arange(4.0))
+            return torch._utils._rebuild_tensor_v2, (storage, offset, size, stride, False, {})
 
     with pytest.raises(DataError, match="cannot be read as a pickle: a tensor"):
         loaded(pickle.dumps(Wrong()), tmp_path)
 
 
-def test_zip_files_that_torch_does_not_write(tmp_path: Path) -> None:
-    for entries, compression in (
-        ({"x/other": b""}, 0),
-        ({"x/data.pkl": b"0" * 10_000}, zipfile.ZIP_DEFLATED),
+class Rebuilt:
+    """Pickles as an array whose ``__setstate__`` is given anything."""
+
+    def __init__(self, *state: Any) -> None:
+        self._state = state
+
+    def __reduce__(self) -> Any:
+        maker, arguments, _ = np.empty(0).__reduce__()
+        return maker, arguments, (1, *self._state)
+
+
+class Typed:
+    """Pickles as a float32 whose byte order is anything."""
+
+    def __init__(self, order: Any) -> None:
+        self._order = order
+
+    def __reduce__(self) -> Any:
+        return np.dtype, ("f4", False, True), (3, self._order, None, None, None, -1, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (((10**12,), np.dtype("f4"), False, b"1234"), "cannot reshape"),
+        (((-1,), np.dtype("f4"), False, b"1234"), "an array of negative size"),
+        (((2,), np.dtype("f4"), False, b"1234"), "cannot reshape"),
+        (((1,), np.dtype("f4"), False, b"123"), "buffer size must be a multiple"),
+        (((1,), np.dtype("O"), False, [1]), "arrays of type 'O8'"),
+        (((1,), "O", False, b"12345678"), "an array without a type"),
+        (((1,), Typed("O,<"), False, b"12345678"), "a byte order must be one of < > | ="),
+        (((1,), Typed(["O"]), False, b"12345678"), "a byte order must be one of"),
+    ],
+)
+def test_arrays_are_as_large_as_their_bytes(state: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"cannot be read as a pickle: .*{message}"):
+        loaded(pickle.dumps([Rebuilt(*state)]), tmp_path)
+
+
+def test_tensors_share_what_they_view(tmp_path: Path) -> None:
+    """Copies would make a thousand times the storage of a thousand views of it."""
+    whole = torch.arange(10_000.0)
+    torch.save([whole.view(100, 100)[i % 50 :] for i in range(200)], tmp_path / "results.pkl")
+    found = load_pickle(tmp_path / "results.pkl")
+    assert all(np.shares_memory(found[0], array) for array in found)
+    assert np.array_equal(found[70], whole.view(100, 100)[20:])
+
+
+def test_parts_are_not_copied_again_and_again(tmp_path: Path) -> None:
+    """A megabyte and ten thousand calls of six bytes would make ten gigabytes."""
+    for global_, part in (
+        (b"ctorch\nSize\n", pickle.dumps([0] * 1000, 2)[2:-1]),
+        (b"c__builtin__\nset\n", pickle.dumps(list(range(1000)), 2)[2:-1]),
+        (b"c_codecs\nencode\n", b"X\xe8\x03\0\0" + b"x" * 1000 + b"X\x06\0\0\0latin1"),
     ):
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", compression) as archive:
-            for name, content in entries.items():
-                archive.writestr(name, content)
-        with pytest.raises(DataError, match="cannot be read as a pickle"):
+        start = b"\x80\x02]" + global_ + b"q\x01(" + part + b"tq\x0200("
+        assert len(loaded(start + b"h\x01h\x02R" + b"e.", tmp_path)) == 1
+        content = start + b"h\x01h\x02R" * 50 + b"e."
+        with pytest.raises(DataError, match="copies its parts again and again"):
+            loaded(content, tmp_path)
+
+
+def test_zip_files_that_torch_does_not_write(tmp_path: Path) -> None:
+    for name, content, compression, message in (
+        ("x/other", b"", zipfile.ZIP_STORED, "without data.pkl"),
+        ("x/data.pkl", b"0" * 10_000, zipfile.ZIP_DEFLATED, "is not compressed"),
+    ):
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w", compression) as archive:
+            archive.writestr(name, content)
+        with pytest.raises(DataError, match=f"cannot be read as a pickle: .*{message}"):
             loaded(buffer.getvalue(), tmp_path)
+
+
+def test_entries_of_a_zip_file_that_lie_on_each_other(tmp_path: Path) -> None:
+    """A thousand names for one megabyte would make a gigabyte."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps([]))
+        archive.writestr("x/data/0", b"0" * 1000)
+        for i in range(10):
+            twin = copy.copy(archive.getinfo("x/data/0"))
+            twin.filename = f"x/data/{i + 1}"
+            archive.filelist.append(twin)
+            archive.NameToInfo[twin.filename] = twin
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="do not overlap"):
+        loaded(buffer.getvalue(), tmp_path)
 
 
 @settings(max_examples=300, deadline=None)
@@ -192,6 +283,11 @@ def test_damage_is_an_error_of_ours(
     for damaged in (bytes(content), bytes(content[: cut % len(content)])):
         with suppress(DataError):
             loaded(damaged, folder)
+
+
+def test_a_length_beyond_the_file_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"results\.pkl: cannot be read as a pickle: \w"):
+        loaded(b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"x.", tmp_path)
 
 
 def test_a_memory_that_jumps_is_not_made(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,9 +13,18 @@ from lmmrotate.data.predictions import Predictions, PredictionsHeader
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import DataError
 from lmmrotate.geometry.quads import Quads
+from lmmrotate.geometry.rboxes import rboxes_to_quads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+Place = Callable[[int], str]
+"""Where the i-th of some detections stands: file and line, or file and entry."""
+
+
+def among(place: Place, rows: Sequence[int] | Ints) -> Place:
+    """Where each of some of the detections stands."""
+    return lambda i: place(int(rows[i]))
 
 
 class Joiner:
@@ -24,16 +33,14 @@ class Joiner:
     def __init__(self, manifest: Manifest, path: Path) -> None:
         self.manifest = manifest
         self.path = path
-        self._images: dict[str, int] = {}
-        self._ambiguous: dict[str, int] = {}
+        self._images: dict[str, list[int]] = {}
         for number, record in enumerate(manifest.records):
             name = PurePosixPath(record.image)
-            for key in {record.image, name.name, name.stem}:
-                if self._images.setdefault(key, number) != number:
-                    self._ambiguous[key] = number
+            for key in {name.name, name.stem}:
+                self._images.setdefault(key, []).append(number)
         for number, record in enumerate(manifest.records):  # a whole path is never ambiguous
-            self._images[record.image] = number
-            self._ambiguous.pop(record.image, None)
+            self._images[record.image] = [number]
+        self._numbered_classes = ", ".join(f"{i} {label}" for i, label in enumerate(manifest.classes))
         self._classes = {label: number for number, label in enumerate(manifest.classes)}
         for number, label in enumerate(manifest.classes):
             self._classes.setdefault(_plain(label), number)
@@ -47,16 +54,13 @@ class Joiner:
         """
         path = PurePosixPath(name.replace("\\", "/"))
         for key in (name, path.name, path.stem):
-            if key in self._ambiguous:
-                raise DataError(f"{where}: {name!r} may be any of several images of the manifest")
-            if key in self._images:
-                return self._images[key]
-        known = ", ".join(record.image for record in self.manifest.records[:3])
-        raise DataError(f"{where}: {name!r} is no image of the manifest, which has {known}, …")
-
-    def has_image(self, name: str) -> bool:
-        """Whether exactly one image goes by this name."""
-        return name in self._images and name not in self._ambiguous
+            found = self._images.get(key, [])
+            if len(found) > 1:
+                raise DataError(f"{where}: {name!r} may be any of several images: {self._some(found)}")
+            if found:
+                return found[0]
+        valid = self._some(range(len(self.manifest.records)))
+        raise DataError(f"{where}: {name!r} is no image of the manifest, which has {valid}")
 
     def label(self, name: str, where: str) -> int:
         """The number of a class; case and separators do not matter.
@@ -70,36 +74,34 @@ class Joiner:
             raise DataError(f"{where}: unknown class {name!r}; valid: {valid}")
         return number
 
-    def add(self, image: int, quads: Quads, labels: npt.ArrayLike, scores: npt.ArrayLike, where: str) -> None:
-        """Detections of an image, (N, 4, 2) with N labels and scores; an image may be added to.
+    def add(
+        self, image: int, boxes: Floats, labels: npt.ArrayLike, scores: npt.ArrayLike, place: Place
+    ) -> None:
+        """Detections of an image, which may be added to.
+
+        Args:
+            image: its number.
+            boxes: (N, 5) rboxes or (N, 8) corners, pixels.
+            labels: (N,) numbers of classes.
+            scores: (N,).
+            place: where they stand.
 
         Raises:
-            DataError: naming ``where``, for lengths that differ, a label that is no class, a coordinate that
-                is not finite, and a score outside [0, 1].
+            DataError: naming the place of the first with a coordinate that is not finite, a label that is no
+                class, or a score outside [0, 1].
         """
-        given = np.asarray(labels, dtype=np.float64)
-        labels_, scores_ = np.nan_to_num(given).astype(np.int64), np.asarray(scores, dtype=np.float64)
-        if (labels_ != given).any():
-            raise DataError(f"{where}: classes must be whole numbers, found {given[labels_ != given][0]:g}")
-        if not len(quads) == labels_.size == scores_.size:
-            raise DataError(
-                f"{where}: {len(quads)} boxes, {labels_.size} labels and {scores_.size} scores do not agree"
-            )
-        count = len(self.manifest.classes)
-        if labels_.size and not 0 <= labels_.min() <= labels_.max() < count:
-            raise DataError(
-                f"{where}: class numbers must lie in 0…{count - 1}, found {labels_.min()} to "
-                f"{labels_.max()}; classes: {', '.join(self.manifest.classes)}"
-            )
-        if not np.isfinite(quads).all():
-            raise DataError(f"{where}: a coordinate is not finite")
-        odd = scores_[~((scores_ >= 0) & (scores_ <= 1))]  # NaN included
-        if odd.size:
-            raise DataError(f"{where}: scores must lie in [0, 1], found {odd[0]:g}")
-        self._found.setdefault(image, []).append((quads, labels_.reshape(-1), scores_.reshape(-1)))
+        numbers = np.asarray(labels, dtype=np.float64)
+        shares = np.asarray(scores, dtype=np.float64)
+        is_class = (numbers >= 0) & (numbers < len(self.manifest.classes)) & (np.floor(numbers) == numbers)
+        _check(np.isfinite(boxes).all(axis=1), "coordinates must be finite", boxes, place)
+        _check(is_class, f"a class must be a number of {self._numbered_classes}", numbers, place)
+        _check((shares >= 0) & (shares <= 1), "a score must lie in [0, 1]", shares, place)  # NaN does not
+        quads = rboxes_to_quads(boxes) if boxes.shape[1] == 5 else boxes.reshape(-1, 4, 2)
+        self._found.setdefault(image, []).append((quads, numbers.astype(np.int64), shares))
 
     def predictions(self) -> Predictions:
         """All that was added, in the manifest's order of images."""
+        classes = self.manifest.classes
         images = []
         for number in sorted(self._found):
             record = self.manifest.records[number]
@@ -111,49 +113,21 @@ class Joiner:
                     record.image,
                     *record.wh,
                     quads=quads,
-                    labels=tuple(self.manifest.classes[label] for label in labels.tolist()),
+                    labels=tuple(classes[label] for label in labels.tolist()),
                     scores=tuple(scores.tolist()),
                 )
             )
-        return Predictions(PredictionsHeader(self.manifest.classes, self.path.name), tuple(images))
+        return Predictions(PredictionsHeader(classes, self.path.name), tuple(images))
+
+    def _some(self, numbers: Sequence[int]) -> str:
+        names = ", ".join(self.manifest.records[number].image for number in numbers[:3])
+        return f"{names}, …" if len(numbers) > 3 else names or "none"
 
 
-def numbers(values: Iterable[str], where: str) -> Floats:
-    """Text as numbers.
-
-    Raises:
-        DataError: naming ``where`` and what is none.
-    """
-    items = list(values)
-    try:
-        return np.array(list(map(float, items)))
-    except ValueError:
-        odd = next(item for item in items if not _is_number(item))
-        raise DataError(f"{where}: expected a number, found {odd!r}") from None
-
-
-def fields_of_lines(text: str, count: int, expected: str, where: str) -> Sequence[str]:
-    """All fields of a table without empty lines, ``count`` in each.
-
-    Raises:
-        DataError: naming the line that has another number of fields, and what was ``expected``.
-    """
-    items = text.split()
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(items) != count * len(lines):
-        for number, line in enumerate(text.splitlines(), start=1):
-            found = len(line.split())
-            if found not in (0, count):
-                raise DataError(f"{where}:{number}: expected {expected}, found {found} fields")
-    return items
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _check(good: npt.NDArray[np.bool_] | np.bool_, expected: str, values: Floats, place: Place) -> None:
+    if not good.all():
+        first = int(np.argmin(good))
+        raise DataError(f"{place(first)}: {expected}, found {values[first].tolist()}")
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import DataError
 from lmmrotate.evaluation.foreign.joining import Joiner
 from lmmrotate.evaluation.foreign.pickles import Array, Inert, as_array, load_pickle
-from lmmrotate.geometry.quads import Quads
-from lmmrotate.geometry.rboxes import rboxes_to_quads
 
 
 def read_mmrotate(path: Path, manifest: Manifest) -> Predictions:
@@ -50,17 +49,16 @@ def _read_sample(joiner: Joiner, sample: Any, where: str) -> None:
         ),
         None,
     )
-    columns = [as_array(instances.get(key)) for key in ("bboxes", "scores", "labels")]
-    boxes, scores, labels = columns
+    boxes, scores, labels = (as_array(instances.get(key)) for key in ("bboxes", "scores", "labels"))
     if name is None or boxes is None or scores is None or labels is None:
         raise DataError(
             f"{where}: expected img_path or img_id, and pred_instances with bboxes, scores and labels; "
-            f"found {', '.join(map(str, fields)) or 'nothing'}"
+            f"found {', '.join(key for key in fields if isinstance(key, str)) or 'nothing'}"
         )
-    joiner.add(joiner.image(name, where), _quads(boxes, where), labels, scores, where)
+    _add(joiner, joiner.image(name, where), boxes, labels, scores, where)
 
 
-def _read_arrays(joiner: Joiner, content: Any) -> None:
+def _read_arrays(joiner: Joiner, content: Sequence[Any]) -> None:
     records, classes = joiner.manifest.records, joiner.manifest.classes
     if len(content) != len(records):
         raise DataError(
@@ -71,24 +69,35 @@ def _read_arrays(joiner: Joiner, content: Any) -> None:
         where = f"{joiner.path}: [{image}]"
         if not isinstance(by_class, (list, tuple)) or len(by_class) != len(classes):
             raise DataError(f"{where}: expected one array for each of the {len(classes)} classes")
-        for label, value in enumerate(by_class):
-            array = as_array(value)
-            if array is None or array.ndim != 2 or array.shape[1] not in (6, 9):
-                raise DataError(f"{where}[{label}]: expected an array (N, 6) or (N, 9), the score last")
-            quads = _quads(array[:, :-1], f"{where}[{label}]")
-            joiner.add(image, quads, np.full(len(array), label), array[:, -1], f"{where}[{label}]")
+        arrays = [_scored_boxes(value, f"{where}[{label}]") for label, value in enumerate(by_class)]
+        if len({array.shape[1] for array in arrays}) > 1:
+            raise DataError(f"{where}: some arrays have 6 columns and some 9; expected one of both")
+        rows = np.concatenate(arrays)
+        labels = np.repeat(np.arange(len(classes)), [len(array) for array in arrays])
+        _add(joiner, image, rows[:, :-1], labels, rows[:, -1], where)
 
 
-def _quads(boxes: Array, where: str) -> Quads:
+def _scored_boxes(value: Any, where: str) -> Array:
+    array = as_array(value)
+    if array is None or array.ndim != 2 or array.shape[1] not in (6, 9):
+        raise DataError(f"{where}: expected an array (N, 6) or (N, 9), the score last")
+    return array
+
+
+def _add(joiner: Joiner, image: int, boxes: Array, labels: Array, scores: Array, where: str) -> None:
     if boxes.ndim != 2 or boxes.shape[1] not in (5, 8):
         raise DataError(f"{where}: boxes must be (N, 5) or (N, 8), found {boxes.shape}")
-    numbers = boxes.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{where}: a coordinate is not finite")
-    return rboxes_to_quads(numbers) if boxes.shape[1] == 5 else numbers.reshape(-1, 4, 2)
+    if not labels.shape == scores.shape == boxes.shape[:1]:
+        raise DataError(
+            f"{where}: {len(boxes)} boxes need as many labels and scores, "
+            f"found {labels.shape} and {scores.shape}"
+        )
+    joiner.add(
+        image, boxes.astype(np.float64), labels, scores, lambda i: f"{where}: detection {i} of this image"
+    )
 
 
 def _fields(value: Any) -> dict[str, Any]:
     if isinstance(value, Inert):
-        return dict(value.__dict__)
+        return value.fields
     return dict(value) if isinstance(value, dict) else {}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
+import codecs
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lmmrotate.data.formats.json_files import read_json
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions, read_predictions
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.evaluation.foreign.json_results import read_by_image, read_coco
+from lmmrotate.evaluation.foreign.files import names_of
+from lmmrotate.evaluation.foreign.json_results import read_by_image, read_coco, read_json_results
 from lmmrotate.evaluation.foreign.mmrotate import read_mmrotate
 from lmmrotate.evaluation.foreign.tables import read_dota_task1, read_yolo_obb
 from lmmrotate.evaluation.foreign.xml_results import read_fair1m
 
-KINDS: Mapping[str, Callable[[Path, Manifest], Predictions]] = {
+Reader = Callable[[Path, Manifest], Predictions]
+
+KINDS: Mapping[str, Reader] = {
     "mmrotate": read_mmrotate,
     "dota_task1": read_dota_task1,
     "coco": read_coco,
@@ -25,6 +28,9 @@ KINDS: Mapping[str, Callable[[Path, Manifest], Predictions]] = {
     "oriented_det": read_by_image,
 }
 """By name, what reads them."""
+
+_START_OF_PICKLE = b"\x80"  # since protocol 2
+_START_OF_ZIP = b"PK"
 
 
 def read_any(path: Path, manifest: Manifest, *, kind: str | None = None) -> Predictions:
@@ -45,7 +51,7 @@ def read_foreign(path: Path, manifest: Manifest, *, kind: str | None = None) -> 
     case and separators, or by their place in the list, as the format has it.
 
     Args:
-        path: a file or a folder.
+        path: a file, a folder or a zip of one.
         manifest: what was detected in.
         kind: one of ``KINDS``; default: what the file looks like.
 
@@ -59,34 +65,34 @@ def read_foreign(path: Path, manifest: Manifest, *, kind: str | None = None) -> 
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    kind = kind or _looks_like(path)
-    if kind not in KINDS:
+    if kind is not None and kind not in KINDS:
         raise ConfigError(f"{path}: unknown kind of results {kind!r}; valid: {', '.join(KINDS)}")
-    return KINDS[kind](path, manifest)
+    read = _reader_for(path) if kind is None else KINDS[kind]
+    return read(path, manifest)
 
 
-def _looks_like(path: Path) -> str:
-    if path.is_dir():
-        names = [file.name for file in path.iterdir()]
-    elif zipfile.is_zipfile(path) and path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            names = [Path(name).name for name in archive.namelist()]
-    elif path.suffix in (".pkl", ".pickle", ".pth", ".pt"):
-        return "mmrotate"
-    elif path.suffix == ".json":
-        return _kind_of_json(path)
-    else:
-        names = []
-    if any(name.startswith("Task1_") and name.endswith(".txt") for name in names):
-        return "dota_task1"
-    for suffix, kind in ((".xml", "fair1m"), (".txt", "yolo_obb")):
-        if any(name.endswith(suffix) for name in names):
-            return kind
+def _reader_for(path: Path) -> Reader:
+    """By what a file begins with, or what a folder or zip holds."""
+    start = b"" if path.is_dir() else _start_of(path)
+    if start.startswith(_START_OF_PICKLE) or path.suffix == ".pkl":
+        return read_mmrotate
+    if start.startswith((b"[", b"{")):
+        return read_json_results
+    names = names_of(path) if path.is_dir() or start.startswith(_START_OF_ZIP) else []
+    for pattern, reader in (
+        ("data.pkl", read_mmrotate),
+        ("Task1_*.txt", read_dota_task1),
+        ("*.xml", read_fair1m),
+        ("*.txt", read_yolo_obb),
+    ):
+        if any(fnmatchcase(name, pattern) for name in names):
+            return reader
     raise ConfigError(f"{path}: does not look like results of any kind; valid: {', '.join(KINDS)}")
 
 
-def _kind_of_json(path: Path) -> str:
-    content = read_json(path)
-    rows = content.get("annotations") if isinstance(content, dict) else content
-    first = rows[0] if isinstance(rows, list) and rows else None
-    return "coco" if rows == [] or (isinstance(first, dict) and "image_id" in first) else "by_image"
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(100).removeprefix(codecs.BOM_UTF8).lstrip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

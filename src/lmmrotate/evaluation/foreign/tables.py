@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from lmmrotate.data.formats.objects import read_text
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import DataError
-from lmmrotate.evaluation.foreign.archives import members
-from lmmrotate.evaluation.foreign.joining import Joiner, fields_of_lines, numbers
-from lmmrotate.geometry.quads import as_quads
+from lmmrotate.evaluation.foreign.files import files_of, text_of
+from lmmrotate.evaluation.foreign.joining import Joiner, Place, among
 
 _PREFIX = "Task1_"
+_TASK1 = np.dtype([("image", object), ("numbers", np.float64, 9)])
+_YOLO = np.dtype([("numbers", np.float64, 10)])
 
 
 def read_dota_task1(path: Path, manifest: Manifest) -> Predictions:
@@ -27,58 +29,77 @@ def read_dota_task1(path: Path, manifest: Manifest) -> Predictions:
         DataError: naming file and line.
     """
     joiner = Joiner(manifest, path)
-    for where, name, text in _texts(path):
-        label = joiner.label(PurePosixPath(name).stem.removeprefix(_PREFIX), where)
-        items = fields_of_lines(text, 10, "image, score and eight coordinates", where)
-        images = items[::10]
-        values = numbers((item for i, item in enumerate(items) if i % 10), where).reshape(-1, 9)
-        known = {image: joiner.image(image, where) for image in set(images)}
-        of_image = np.array([known[image] for image in images], dtype=np.int64)
+    for where, name, content in files_of(path, f"{_PREFIX}*.txt"):
+        label = joiner.label(name.removeprefix(_PREFIX), where)
+        rows, place = _table(text_of(content, where), _TASK1, "image, score and eight coordinates", where)
+        known: dict[str, int] = {}
+        for i, image in enumerate(rows["image"]):
+            if image not in known:
+                known[image] = joiner.image(image, place(i))
+        of_image = np.fromiter(map(known.__getitem__, rows["image"]), dtype=np.int64, count=len(rows))
         order = np.argsort(of_image, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(of_image[order])) + 1):
-            if len(rows):
-                quads = as_finite_quads(values[rows, 1:], where)
-                joiner.add(int(of_image[rows[0]]), quads, np.full(len(rows), label), values[rows, 0], where)
+        for part in np.split(order, np.flatnonzero(np.diff(of_image[order])) + 1):
+            if len(part):
+                scores, corners = np.split(rows["numbers"][part], [1], axis=1)
+                labels = np.full(len(part), label)
+                joiner.add(int(of_image[part[0]]), corners, labels, scores[:, 0], among(place, part))
     return joiner.predictions()
 
 
 def read_yolo_obb(path: Path, manifest: Manifest) -> Predictions:
-    """A folder of ``NAME.txt`` with lines ``class x1 y1 … x4 y4 confidence``, shares of width and height.
+    """A folder, or a zip, of ``NAME.txt`` with lines ``class x1 y1 … x4 y4 confidence``.
 
-    What Ultralytics writes with ``save_txt=True save_conf=True``; classes are numbers from 0.
+    Coordinates are shares of the image's width and height, classes numbers from 0. This is what Ultralytics
+    writes with ``save_txt=True save_conf=True`` (``Results.save_txt``,
+    https://docs.ultralytics.com/reference/engine/results/).
 
     Raises:
         DataError: naming file and line, also for lines without confidence.
     """
     joiner = Joiner(manifest, path)
     expected = "class, eight coordinates and a confidence (save_conf=True)"
-    for file in sorted(path.glob("*.txt")):
-        image = joiner.image(file.stem, str(file))
-        items = fields_of_lines(read_text(file), 10, expected, str(file))
-        values = numbers(items, str(file)).reshape(-1, 10)
-        quads = as_finite_quads(values[:, 1:9], str(file)) * manifest.records[image].wh
-        joiner.add(image, quads, values[:, 0], values[:, 9], str(file))
+    for where, name, content in files_of(path, "*.txt"):
+        image = joiner.image(name, where)
+        rows, place = _table(text_of(content, where), _YOLO, expected, where)
+        values = rows["numbers"]
+        boxes = values[:, 1:9] * np.tile(manifest.records[image].wh, 4)
+        joiner.add(image, boxes, values[:, 0], values[:, 9], place)
     return joiner.predictions()
 
 
-def as_finite_quads(values: np.ndarray, where: str) -> np.ndarray:
-    """``as_quads`` whose complaint is about a file."""
+def _table(text: str, row: np.dtype[Any], expected: str, where: str) -> tuple[npt.NDArray[Any], Place]:
+    """The lines of a table with blanks between its fields, and where each stands.
+
+    Args:
+        text: the table.
+        row: a line's fields.
+        expected: the same in words.
+        where: the name of the table.
+
+    Raises:
+        DataError: naming the first line that is none such.
+    """
+    lines = [number for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines:
+        return np.empty(0, row), lambda i: where
     try:
-        return as_quads(values)
+        rows = np.loadtxt(io.StringIO(text), row, comments=None, ndmin=1)
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(_fault(text, row, expected, where) or f"{where}: {error}") from error
+    return rows, lambda i: f"{where}:{lines[i]}"
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Where each file of a class is, its name and its content."""
-    if path.is_dir():
-        for file in sorted(path.glob(f"{_PREFIX}*.txt")):
-            yield str(file), file.name, read_text(file)
-        return
-    for name, content in members(path, ".txt"):
-        if PurePosixPath(name).name.startswith(_PREFIX):
+def _fault(text: str, row: np.dtype[Any], expected: str, where: str) -> str | None:
+    """What is wrong with the first line that is no such row."""
+    count = row["numbers"].shape[0]
+    wanted = count + len(row.names or ()) - 1
+    for number, line in enumerate(text.split("\n"), start=1):
+        items = line.split()
+        if items and len(items) != wanted:
+            return f"{where}:{number}: expected {expected}, found {len(items)} fields"
+        for item in items[-count:]:
             try:
-                text = content.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}: {name}: cannot be read as UTF-8 text: {error}") from error
-            yield f"{path}: {name}", name, text
+                float(item)
+            except ValueError:
+                return f"{where}:{number}: expected a number, found {item!r}"
+    return None
