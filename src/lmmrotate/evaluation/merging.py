@@ -39,6 +39,9 @@ RULES: tuple[Rule, ...] = ("nms", "edge", "cluster")
 _PIECE_IOF = 0.7
 """A box of which this share lies in another is a piece of it."""
 
+_NAME = re.compile(r"__()([0-9]+)___([0-9]+)")
+_DEVKIT_NAME = re.compile(r"__([0-9]*\.?[0-9]+|[0-9]+\.)__([0-9]+)___([0-9]+)")
+
 
 @dataclass(frozen=True, eq=False)
 class _Found:
@@ -77,19 +80,16 @@ def merge_predictions(
 
     Raises:
         ConfigError: for an unknown rule or a threshold out of range.
-        DataError: for a prediction of an image that is no tile of the manifest, and for tiles of a scene
-            that ``scenes`` does not have.
+        DataError: for a prediction of an image that is no tile of the manifest, one that is there twice, has
+            another size or a class that the header does not list; and for tiles of a scene that ``scenes``
+            does not have.
     """
     if rule not in RULES or not 0 <= iou_threshold <= 1:
         raise ConfigError(
             f"merge: rule must be one of {', '.join(RULES)}, got {rule!r}; iou_threshold in [0, 1], "
             f"got {iou_threshold}"
         )
-    by_image = {record.image: record for record in tiles.records}
-    predicted = {p.image: p for p in predictions.images}
-    for image in predicted:
-        if image not in by_image or by_image[image].scene is None:
-            raise DataError(f"{image}: is predicted, but is no tile of a scene in the manifest")
+    predicted = _joined(predictions, tiles)
     of_scene: dict[str, list[ImageRecord]] = {}
     for record in tiles.records:
         if record.scene is not None:
@@ -116,15 +116,40 @@ def tiles_named_by(predictions: Predictions, *, devkit: bool = False) -> Manifes
     Raises:
         DataError: naming an image whose name says no place.
     """
+    pattern, expected = (_DEVKIT_NAME, "NAME__SCALE__X___Y") if devkit else (_NAME, "NAME__SIZE__X___Y")
     records = []
     for prediction in predictions.images:
         name = PurePosixPath(prediction.image).name
-        place = re.search(r"__([0-9.]+)__([0-9]+)___([0-9]+)" if devkit else r"__()([0-9]+)___([0-9]+)", name)
-        if place is None:
-            raise DataError(f"{prediction.image}: does not say where it was cut; expected NAME__SIZE__X___Y")
-        scene = SceneRef(name.split("__")[0], int(place[2]), int(place[3]), float(place[1] or 1))
-        records.append(ImageRecord(prediction.image, prediction.width, prediction.height, scene=scene))
+        scene, place = name.split("__")[0], pattern.search(name)
+        scale = float(place[1] or 1) if place else 0.0
+        if place is None or not scene or scale == 0:
+            raise DataError(f"{prediction.image}: does not say where it was cut; expected {expected}")
+        reference = SceneRef(scene, int(place[2]), int(place[3]), scale)
+        records.append(ImageRecord(prediction.image, prediction.width, prediction.height, scene=reference))
     return Manifest("", "", predictions.header.classes, tuple(records))
+
+
+def _joined(predictions: Predictions, tiles: Manifest) -> dict[str, Prediction]:
+    """The prediction of every tile that has one."""
+    sizes = {record.image: record.wh for record in tiles.records if record.scene is not None}
+    classes = predictions.header.classes
+    joined: dict[str, Prediction] = {}
+    for prediction in predictions.images:
+        image, wh = prediction.image, (prediction.width, prediction.height)
+        if image not in sizes:
+            raise DataError(f"{image}: is predicted, but is no tile of a scene in the manifest")
+        if image in joined:
+            raise DataError(f"{image}: has more than one prediction")
+        if wh != sizes[image]:
+            raise DataError(
+                f"{image}: predicted at {wh[0]} x {wh[1]} px, but the manifest says "
+                f"{sizes[image][0]} x {sizes[image][1]}: coordinates would not fit"
+            )
+        unknown = set(prediction.labels).difference(classes)
+        if unknown:
+            raise DataError(f"{image}: unknown class {min(unknown)!r}; valid: {', '.join(classes)}")
+        joined[image] = prediction
+    return joined
 
 
 def _named(
@@ -206,12 +231,12 @@ def _collect(
 def _clusters(found: _Found, iou_threshold: float) -> tuple[Ints, Floats]:
     """Rows of the boxes that stand for an object each, by falling score, and these scores."""
     boxes = min_area_quads(found.quads)
-    everything = np.array([[0, len(boxes), 0, len(boxes)]])
-    one, other, iou = overlapping_in_groups(boxes, boxes, everything, (found.labels, found.labels))
+    groups = _neighbours(boxes, found.tile)
+    one, other, iou = overlapping_in_groups(boxes, boxes, groups, (found.labels, found.labels))
     areas = quad_areas(boxes)
     shared = iou / (1 + iou) * (areas[one] + areas[other])
     piece = shared >= _PIECE_IOF * np.minimum(areas[one], areas[other])
-    near = ((iou >= iou_threshold) | piece) & (found.tile[one] != found.tile[other])
+    near = (iou >= iou_threshold) | piece
     one, other, iou = one[near], other[near], iou[near]
     order = np.lexsort((other, -iou, one))
     heads = np.lexsort((-found.scores, -found.margin_px))
@@ -222,3 +247,19 @@ def _clusters(found: _Found, iou_threshold: float) -> tuple[Ints, Floats]:
     kept = np.flatnonzero(head == np.arange(len(boxes)))
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return kept, scores[kept]
+
+
+def _neighbours(boxes: Quads, tile: Ints) -> Ints:
+    """Rows of every two different tiles whose boxes may overlap, as ``overlapping_in_groups`` takes them."""
+    first = np.flatnonzero(np.diff(tile, prepend=-1))
+    last = np.append(first[1:], len(tile))
+    low = np.minimum.reduceat(boxes.min(axis=1), first)
+    high = np.maximum.reduceat(boxes.max(axis=1), first)
+    pairs = [np.empty((0, 4), dtype=np.int64)]
+    for i in range(len(first)):
+        meets = np.logical_and(low < high[i], high > low[i]).all(axis=1)
+        meets[i] = False
+        others = np.flatnonzero(meets)
+        rows = np.broadcast_to((first[i], last[i]), (len(others), 2))
+        pairs.append(np.column_stack([rows, first[others], last[others]]))
+    return np.concatenate(pairs)
