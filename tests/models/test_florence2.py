@@ -153,14 +153,27 @@ def test_parts_cover_every_weight_once(tiny: Build) -> None:
     assert sorted(listed) == sorted(id(p) for p in family.model.parameters())
 
 
-def test_too_large_images_and_prompts_are_refused(tiny: Build, tmp_path: Path) -> None:
+def test_positions_grow_for_large_images_and_long_answers(
+    tiny: Build, tmp_path: Path, pictures: list[Image.Image], caplog: pytest.LogCaptureFixture
+) -> None:
     family = tiny()
-    family.model.save_pretrained(tmp_path)
-    family.save_processor(tmp_path)
-    with pytest.raises(ConfigError, match="image_square_length 960 gives 60 features a side"):
-        load_family(str(tmp_path), tokens=[], image_square_length=960)
-    with pytest.raises(ConfigError, match="positions for 512"):
-        load_family(str(tmp_path), tokens=[], prompt="x" * 600)
+    family.save(tmp_path / "small", "native")
+    grown = load_family(
+        str(tmp_path / "small"), tokens=[], image_square_length=960, language_model_max_length=4000
+    )
+    assert "positions grow from 512 to 4000" in caplog.text
+    assert grown.grid == 60
+    assert grown.max_answer_tokens == 4000
+    assert grown.old_position_rows == 514
+    written = grown.generate(pictures[:1], max_new_tokens=3)
+    grown.save(tmp_path / "grown", "native")
+    again = load_family(str(tmp_path / "grown"), tokens=[])
+    assert again.max_answer_tokens == 4000
+    assert again.generate(pictures[:1], max_new_tokens=3)[0].text == written[0].text
+    assert load_family(str(tmp_path / "small"), tokens=[], prompt="x" * 600).max_answer_tokens == 512 + 107
+
+
+def test_impossible_sizes_are_refused(tiny: Build) -> None:
     with pytest.raises(ConfigError, match="at least 16"):
         tiny(image_square_length=4)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import Florence2ForConditionalGeneration
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.loading import load_family
 from lmmrotate.models.presets import PRESETS, Florence2Shape, _config
 from lmmrotate.models.vocabulary import build_tokenizer, text_with_ends
@@ -42,8 +42,13 @@ def test_wrong_models_are_refused(tmp_path: Path) -> None:
         load_family(str(tmp_path), tokens=[])
     with pytest.raises(CheckpointError, match="'resnet' is not supported; supported: florence2"):
         load_family(write_config(tmp_path, model_type="resnet"), tokens=[])
-    with pytest.raises(CheckpointError, match="needs remote code"):
-        load_family(write_config(tmp_path, model_type="florence2", auto_map={"AutoModel": "x.Y"}), tokens=[])
+    original = {"text_config": {"model_type": "florence2_language", "d_model": 8}, "vision_config": {}}
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: no such file"):
+        load_family(write_config(tmp_path, model_type="florence2", **original), tokens=[])
+    with pytest.raises(ConfigError, match="attn_implementation is 'fast'; valid: sdpa, eager"):
+        load_family("tiny", tokens=[], attn_implementation="fast")
+    with pytest.raises(ConfigError, match="needs a GPU and the package flash-attn"):
+        load_family("tiny", tokens=[], attn_implementation="flash_attention_2")
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_family(write_config(tmp_path, model_type="florence2"), tokens=[])
     (tmp_path / "config.json").write_text("{")

@@ -14,6 +14,7 @@ from lmmrotate.cli import (
     compare,
     convert,
     evaluate,
+    export,
     merge,
     predict,
     pretrain,
@@ -29,7 +30,7 @@ from lmmrotate.errors import LmmRotateError
 
 VERBS = (
     *(quickstart, synth, check, convert, tile, train, pretrain, predict),
-    *(merge, evaluate, report, compare, submit),
+    *(merge, evaluate, report, compare, submit, export),
 )
 
 

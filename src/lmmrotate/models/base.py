@@ -95,3 +95,11 @@ class ModelFamily(Protocol):
     def save_processor(self, folder: Path) -> None:
         """Write tokenizer and image preprocessing so that ``folder`` is a complete checkpoint."""
         ...
+
+    def save(self, folder: Path, layout: str) -> None:
+        """Write a complete checkpoint, ``native`` or in a layout of the family's own.
+
+        Raises:
+            ConfigError: for a layout that the family does not have.
+        """
+        ...

@@ -7,7 +7,9 @@ followed by one a feature cell, row by row. Answer layout: ``<s> answer </s>``; 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessorPil,
@@ -27,9 +30,14 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, Generated
+from lmmrotate.models.legacy import attach_head_bias, read_original, write_original
+from lmmrotate.models.legacy_layout import HEAD_BIAS
+from lmmrotate.models.positions import grow_image_positions, grow_text_positions
 from lmmrotate.models.preprocessing import SquareResize
 from lmmrotate.models.presets import build_preset
 from lmmrotate.models.vocabulary import add_plain_tokens, text_with_ends
+
+log = logging.getLogger(__name__)
 
 _SCORED_TOKENS_AT_ONCE = 4096  # rows of (token, vocabulary) log-probabilities held in memory
 
@@ -44,15 +52,16 @@ class Florence2Family:
         preprocess: SquareResize,
         prompt: str,
     ) -> None:
-        """Raises ConfigError if the model has too few positions for the image size and the prompt."""
         self.model = model
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.prompt = prompt
+        self.old_position_rows = 0
+        """Rows of the language model's position tables that were loaded; later ones are new and random."""
         self._prompt_ids = torch.tensor(
             [tokenizer.image_token_id] * self._image_tokens() + tokenizer(prompt).input_ids
         )
-        self._check_positions()
+        self._stored_generation = model.generation_config
         # Only what every answer needs: a checkpoint's own settings may forbid repeated n-grams, which
         # makes rows of equal coordinates impossible to write.
         model.generation_config = GenerationConfig(
@@ -64,27 +73,97 @@ class Florence2Family:
 
     @classmethod
     def load(
-        cls, name_or_path: str, *, prompt: str, image_square_length: int | None, revision: str | None
+        cls,
+        name_or_path: str,
+        *,
+        prompt: str,
+        image_square_length: int | None = None,
+        language_model_max_length: int | None = None,
+        revision: str | None = None,
+        attn_implementation: str = "sdpa",
     ) -> Florence2Family:
         """Load a Transformers-native checkpoint from a directory or the hub.
+
+        Position tables grow where the image or ``language_model_max_length`` needs more rows.
 
         Raises:
             CheckpointError: if it lacks weights that the model needs.
         """
         model, found = Florence2ForConditionalGeneration.from_pretrained(
-            name_or_path, revision=revision, use_safetensors=True, output_loading_info=True
+            name_or_path,
+            revision=revision,
+            use_safetensors=True,
+            dtype=torch.float32,  # half precision is training's and prediction's choice, not a file's
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
         )
         if found["missing_keys"]:  # Transformers would only warn, and leave them random
             some = ", ".join(sorted(found["missing_keys"])[:3])
             raise CheckpointError(
                 f"{name_or_path}: {len(found['missing_keys'])} weights are missing: {some}, …"
             )
+        if HEAD_BIAS in found["unexpected_keys"]:
+            attach_head_bias(model, load_file(Path(name_or_path) / "model.safetensors")[HEAD_BIAS])
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
         stored = CLIPImageProcessorPil.from_pretrained(name_or_path, revision=revision)
-        preprocess = SquareResize(
-            image_square_length or stored.size.height, tuple(stored.image_mean), tuple(stored.image_std)
+        preprocess = SquareResize(stored.size.height, tuple(stored.image_mean), tuple(stored.image_std))
+        return cls._grown(
+            model, tokenizer, preprocess, prompt, image_square_length, language_model_max_length
         )
-        return cls(model, tokenizer, preprocess, prompt)
+
+    @classmethod
+    def load_original(
+        cls,
+        folder: Path,
+        *,
+        prompt: str,
+        image_square_length: int | None = None,
+        language_model_max_length: int | None = None,
+        attn_implementation: str = "sdpa",
+    ) -> Florence2Family:
+        """Load an original Florence-2 checkpoint, or one of the published LMMRotate (``models.legacy``)."""
+        stored = read_original(folder, attn_implementation)
+        stored.model.generation_config = GenerationConfig(
+            decoder_start_token_id=stored.model.config.text_config.decoder_start_token_id,
+            bos_token_id=stored.tokenizer.bos_token_id,
+            eos_token_id=stored.tokenizer.eos_token_id,
+            pad_token_id=stored.tokenizer.pad_token_id,
+            **stored.generation,
+        )
+        return cls._grown(
+            stored.model,
+            stored.tokenizer,
+            stored.preprocess,
+            prompt,
+            image_square_length,
+            language_model_max_length,
+        )
+
+    @classmethod
+    def _grown(
+        cls,
+        model: Florence2ForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        preprocess: SquareResize,
+        prompt: str,
+        image_square_length: int | None,
+        language_model_max_length: int | None,
+    ) -> Florence2Family:
+        if image_square_length:
+            preprocess = replace(preprocess, side_px=image_square_length)
+        grid = _grid(model, preprocess.side_px)
+        needed = 1 + grid**2 + len(tokenizer(prompt).input_ids)
+        grow_image_positions(model, grid)
+        before = model.config.text_config.max_position_embeddings
+        old_rows = grow_text_positions(model, max(language_model_max_length or 0, needed))
+        after = model.config.text_config.max_position_embeddings
+        if after > before:
+            log.warning(
+                "the language model's positions grow from %d to %d; new ones are random", before, after
+            )
+        family = cls(model, tokenizer, preprocess, prompt)
+        family.old_position_rows = old_rows
+        return family
 
     @classmethod
     def from_preset(
@@ -96,6 +175,7 @@ class Florence2Family:
         prompt: str,
         image_square_length: int | None = None,
         language_model_max_length: int | None = None,
+        attn_implementation: str = "sdpa",
     ) -> Florence2Family:
         """Random weights of a preset's shape; arguments as for ``load_family``."""
         model, tokenizer, side = build_preset(
@@ -104,6 +184,7 @@ class Florence2Family:
             location_tokens=tokens,
             image_square_length=image_square_length,
             language_model_max_length=language_model_max_length,
+            attn_implementation=attn_implementation,
         )
         return cls(model, tokenizer, SquareResize(side), prompt)
 
@@ -173,6 +254,19 @@ class Florence2Family:
             image_seq_length=self._image_tokens(),
         )
         Florence2Processor(image_processor, self.tokenizer).save_pretrained(folder)
+
+    def save(self, folder: Path, layout: str) -> None:
+        """``native``, or ``original``: what Microsoft's and the published LMMRotate's code loads."""
+        if layout == "original":
+            write_original(
+                self.model, self.tokenizer, self.preprocess, self._stored_generation.to_dict(), folder
+            )
+        elif layout == "native":
+            self.model.save_pretrained(folder)
+            self._stored_generation.save_pretrained(folder)
+            self.save_processor(folder)
+        else:
+            raise ConfigError(f"layout is {layout!r}; valid: native, original")
 
     @torch.inference_mode()
     def generate(
@@ -255,25 +349,13 @@ class Florence2Family:
 
     @property
     def grid(self) -> int:
-        """Feature cells a side: every stage divides by its stride, rounding up."""
-        stride = prod(self.model.config.vision_config.patch_stride)
-        return -(-self.preprocess.side_px // int(stride))
+        """Feature cells a side."""
+        return _grid(self.model, self.preprocess.side_px)
 
     def _image_tokens(self) -> int:
         return 1 + self.grid**2
 
-    def _check_positions(self) -> None:
-        config = self.model.config
-        cells = config.vision_config.max_position_embeddings
-        positions = config.text_config.max_position_embeddings
-        if self.grid > cells:
-            raise ConfigError(
-                f"image_square_length {self.preprocess.side_px} gives {self.grid} features a side, "
-                f"but this model has positions for {cells}; choose a smaller image_square_length"
-            )
-        if len(self._prompt_ids) > positions:
-            raise ConfigError(
-                f"image_square_length {self.preprocess.side_px} and the prompt take {len(self._prompt_ids)} "
-                f"tokens, but this model has positions for {positions}; "
-                "choose a smaller image_square_length or a shorter prompt"
-            )
+
+def _grid(model: Florence2ForConditionalGeneration, side_px: int) -> int:
+    """Feature cells a side: every stage divides by its stride, rounding up."""
+    return -(-side_px // int(prod(model.config.vision_config.patch_stride)))

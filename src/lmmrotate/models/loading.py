@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ MODEL_TYPES = ("florence2",)
 PRESET_NAMES = ("tiny-random", "base", "large")
 """Shapes without weights."""
 
+ATTENTION = ("sdpa", "eager", "flash_attention_2")
+"""Values of ``attn_implementation``, as Transformers names them."""
+
 
 def load_family(
     model_name_or_path: str,
@@ -28,30 +32,34 @@ def load_family(
     image_square_length: int | None = None,
     language_model_max_length: int | None = None,
     revision: str | None = None,
+    attn_implementation: str = "sdpa",
 ) -> ModelFamily:
     """Build or load a model and make sure its vocabulary holds the codec's tokens.
 
     Args:
         model_name_or_path: ``tiny`` for the embedded model, ``tiny-random``, ``base`` or ``large`` for
-            random weights of that shape, a local directory (a run directory or any Transformers-native
-            checkpoint), or a hub id.
+            random weights of that shape, a local directory (a run directory, a Transformers-native
+            checkpoint, an original Florence-2 or a published LMMRotate one), or a hub id.
         tokens: the codec's coordinate and separator tokens.
         words: class names, which become one token each in ``tiny`` and in presets.
         prompt: what the model is asked about every image.
         image_square_length: side in pixels to resize images to; default: the checkpoint's own.
-        language_model_max_length: positions of a preset's language model.
+        language_model_max_length: positions that the language model gets if it has fewer.
         revision: branch, tag or commit on the hub.
+        attn_implementation: one of ``ATTENTION``.
 
     Raises:
         CheckpointError: if nothing loadable is there, or its model type is not supported.
-        ConfigError: if the model has too few positions for the image size.
+        ConfigError: if flash attention is asked for and not installed.
     """
     from safetensors import SafetensorError
 
     from lmmrotate.models.florence2 import Florence2Family
+    from lmmrotate.models.legacy_layout import is_original
 
     if image_square_length is not None and image_square_length < 16:
         raise ConfigError(f"image_square_length must be at least 16, got {image_square_length}")
+    check_attention(attn_implementation)
     if model_name_or_path in PRESET_NAMES:
         return Florence2Family.from_preset(
             model_name_or_path,
@@ -60,22 +68,45 @@ def load_family(
             prompt=prompt,
             image_square_length=image_square_length,
             language_model_max_length=language_model_max_length,
+            attn_implementation=attn_implementation,
         )
 
     embedded = model_name_or_path == TINY
     source = str(model_path(TINY)) if embedded else model_name_or_path
-    _check_checkpoint(source, revision)
+    options: dict[str, Any] = {
+        "prompt": prompt,
+        "image_square_length": image_square_length,
+        "language_model_max_length": language_model_max_length,
+        "attn_implementation": attn_implementation,
+    }
     try:
-        family = Florence2Family.load(
-            source, prompt=prompt, image_square_length=image_square_length, revision=revision
-        )
+        if is_original(checkpoint_config(source, revision)):
+            family = Florence2Family.load_original(_local_folder(source, revision), **options)
+        else:
+            family = Florence2Family.load(source, revision=revision, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{model_name_or_path}: cannot be loaded: {_first_line(error)}") from error
     family.add_tokens([*tokens, *words] if embedded else tokens)
     return family
 
 
-def _check_checkpoint(name: str, revision: str | None) -> None:
+def check_attention(implementation: str) -> None:
+    """Raises ConfigError for an unknown implementation, and for one that is not installed."""
+    if implementation not in ATTENTION:
+        raise ConfigError(f"attn_implementation is {implementation!r}; valid: {', '.join(ATTENTION)}")
+    if implementation == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise ConfigError(
+            "attn_implementation flash_attention_2 needs a GPU and the package flash-attn "
+            "(pip install flash-attn); sdpa needs nothing"
+        )
+
+
+def checkpoint_config(name: str, revision: str | None = None) -> dict[str, Any]:
+    """The ``config.json`` of a directory or hub id.
+
+    Raises:
+        CheckpointError: if there is none, or it is of a model type that is not supported.
+    """
     folder = Path(name)
     if folder.is_dir():
         config = _local_config(folder)
@@ -91,11 +122,7 @@ def _check_checkpoint(name: str, revision: str | None) -> None:
         raise CheckpointError(
             f"{name}: model type {model_type!r} is not supported; supported: {', '.join(MODEL_TYPES)}"
         )
-    if "auto_map" in config or config.get("text_config", {}).get("model_type") == "florence2_language":
-        raise CheckpointError(
-            f"{name}: this is an original Florence-2 checkpoint that needs remote code; "
-            "use a Transformers-native one such as florence-community/Florence-2-base"
-        )
+    return config
 
 
 def _local_config(folder: Path) -> dict[str, Any]:
@@ -110,6 +137,18 @@ def _local_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     return config if isinstance(config, dict) else {}
+
+
+def _local_folder(name: str, revision: str | None) -> Path:
+    """``name`` itself, or the folder to which the hub's files are downloaded; safetensors go before .bin."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
+    if not any(folder.glob("*.safetensors")):
+        snapshot_download(name, revision=revision, allow_patterns=["pytorch_model*.bin"])
+    return folder
 
 
 def _hub_config(name: str, revision: str | None) -> dict[str, Any]:

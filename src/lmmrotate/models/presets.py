@@ -112,6 +112,7 @@ def build_preset(
     location_tokens: Sequence[str],
     image_square_length: int | None = None,
     language_model_max_length: int | None = None,
+    attn_implementation: str = "sdpa",
 ) -> tuple[Florence2ForConditionalGeneration, PreTrainedTokenizerFast, int]:
     """A model with random weights, its tokenizer and its image side in pixels.
 
@@ -122,6 +123,7 @@ def build_preset(
         image_square_length: image side in pixels, instead of the preset's.
         language_model_max_length: positions of encoder and decoder, instead of the preset's; raised
             where image tokens and prompt need more.
+        attn_implementation: as Transformers names it.
     """
     shape = PRESETS[name]
     side = image_square_length or shape.image_square_length
@@ -129,7 +131,9 @@ def build_preset(
     grid = -(-side // prod(shape.stride))
     prompt_room = 64  # <s>, </s> and a prompt of a few words or spelled in bytes
     positions = max(language_model_max_length or shape.positions, grid * grid + 1 + prompt_room)
-    model = Florence2ForConditionalGeneration(_config(shape, tokenizer, grid, positions))
+    config = _config(shape, tokenizer, grid, positions)
+    config._attn_implementation = attn_implementation
+    model = Florence2ForConditionalGeneration(config)
     if name == "tiny-random":
         locations = tokenizer.convert_tokens_to_ids([t for t in location_tokens if t.startswith("<loc_")])
         initialise_small(model, grid, locations)
