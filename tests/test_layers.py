@@ -15,7 +15,8 @@ ALLOWED = {
     "codec": LOW,
     "models": LOW,
     "runs": LOW | {"data", "codec"},
-    "training": LOW | {"data", "codec", "models", "runs"},
+    # Training validates with what users judge by: answers as inference writes them, scored by evaluation.
+    "training": LOW | {"data", "codec", "models", "runs", "inference", "evaluation"},
     "inference": LOW | {"data", "codec", "models", "runs"},
     "evaluation": LOW | {"data"},
     "report": LOW | {"data", "evaluation"},

@@ -4,6 +4,8 @@
   - ConfigError      a config file or option is wrong (fix the config)
   - DataError        an image or annotation is wrong (fix the data)
   - CheckpointError  a run directory or model is missing or incomplete
+  - TrainingError    a training cannot go on (numbers that are none, a full disk)
+  - Stopped          it was told to stop, has saved, and can go on later
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,14 @@ class DataError(LmmRotateError):
 
 class CheckpointError(LmmRotateError):
     """A run directory or model is missing, incomplete or of a kind we do not know."""
+
+
+class TrainingError(LmmRotateError):
+    """A training cannot go on; the message says what is left of it."""
+
+
+class Stopped(LmmRotateError):
+    """A training was told to stop (SIGTERM) and has saved a checkpoint."""
 
 
 @dataclass(frozen=True)

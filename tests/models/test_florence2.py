@@ -164,7 +164,8 @@ def test_positions_grow_for_large_images_and_long_answers(
     assert "positions grow from 512 to 4000" in caplog.text
     assert grown.grid == 60
     assert grown.max_answer_tokens == 4000
-    assert grown.old_position_rows == 514
+    assert [(len(table), old) for table, old in grown.grown_positions()] == [(4002, 514)] * 2
+    assert family.grown_positions() == []
     written = grown.generate(pictures[:1], max_new_tokens=3)
     grown.save(tmp_path / "grown", "native")
     again = load_family(str(tmp_path / "grown"), tokens=[])

@@ -8,11 +8,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lmmrotate.codec.loc_tokens import LocTokenCodec
+from lmmrotate.data.augment import Augmentation
 from lmmrotate.data.manifest import Manifest, read_manifest
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.streaming import ManifestFile, open_manifest
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.training.dataset import AnswerCounts, build_answers
+from lmmrotate.training.dataset import AnswerCounts, AnswerDataset, build_answers
 from lmmrotate.training.manifests import open_training_manifests
 
 CODEC = LocTokenCodec(("ship", "small-vehicle"))
@@ -22,6 +23,11 @@ def tokens(answer: str) -> int:
     """As if every class name were one token: start, end, names and <…> tokens."""
     names = sum(answer.count(word) for word in CODEC.words)
     return 2 + names + answer.count("<")
+
+
+def written(dataset: AnswerDataset, index: int) -> str:
+    record = dataset.record(index)[1]
+    return CODEC.encode(record.quads, record.labels, record.wh)
 
 
 def record_of(*labels: str) -> ImageRecord:
@@ -40,10 +46,11 @@ def test_pairs_are_images_and_their_answers(data: Callable[..., Path]) -> None:
     manifest = open_manifest(data())
     dataset = build_answers([manifest], CODEC, tokens, 100, "error")
     assert len(dataset) == 4
-    image, answer = dataset[1]
-    assert image.size == (64, 64)
-    assert answer == "There are none."
-    assert CODEC.decode(dataset[2][1], (64, 64)).quads.shape == (2, 4, 2)
+    assert dataset[1].image.size == (64, 64)
+    assert dataset[1].answer == "There are none."
+    assert dataset[1].path.name == "train1.png"
+    assert CODEC.decode(dataset[2].answer, (64, 64)).quads.shape == (2, 4, 2)
+    assert dataset.lengths().tolist() == [tokens(dataset[i].answer) for i in range(4)]
     assert dataset.counts == AnswerCounts(images=4, boxes=4, longest_answer=dataset.counts.longest_answer)
 
 
@@ -56,7 +63,7 @@ def test_too_long_answers_lose_their_last_boxes(limit: int, kept: int, tmp_path:
             build_answers([manifest], CODEC, tokens, limit, "drop_boxes")
         return
     dataset = build_answers([manifest], CODEC, tokens, limit, "drop_boxes")
-    answer = dataset.answer(0)[1]
+    answer = written(dataset, 0)
     assert tokens(answer) == dataset.counts.longest_answer <= limit
     assert len(CODEC.decode(answer, (64, 64)).labels) == dataset.counts.boxes == kept
     assert dataset.counts.dropped_boxes == 5 - kept
@@ -69,7 +76,7 @@ def test_too_long_answers_can_be_skipped_or_refused(tmp_path: Path) -> None:
     long, short = file_of(tmp_path, "ship", "ship"), file_of(tmp_path, "ship")
     dataset = build_answers([long, short], CODEC, tokens, 12, "skip")
     assert (dataset.counts.images, dataset.counts.skipped_images) == (1, 1)
-    assert CODEC.decode(dataset.answer(0)[1], (64, 64)).labels == ("ship",), "the short one is left"
+    assert CODEC.decode(written(dataset, 0), (64, 64)).labels == ("ship",), "the short one is left"
     with pytest.raises(DataError, match=r"a\.png: the answer for 2 boxes takes 20 tokens, more than 12"):
         build_answers([long], CODEC, tokens, 12, "error")
 
@@ -81,7 +88,7 @@ def test_balanced_epochs_show_a_small_data_set_as_often(data: Callable[..., Path
     for epoch in (0, 1, 0):
         dataset.set_epoch(epoch)
         assert len(dataset) == 12
-        seen.append([dataset.answer(i)[0].name for i in range(12)])
+        seen.append([dataset.record(i)[0].name for i in range(12)])
         assert sum(name.startswith("small") for name in seen[-1]) == 6
     assert seen[0] == seen[2] != seen[1]
 
@@ -98,10 +105,25 @@ def test_data_workers_read_the_same(start: str, data: Callable[..., Path]) -> No
     dataset = build_answers([open_manifest(data((3, 1, 0, 2, 5)))], CODEC, tokens, 40, "drop_boxes")
     assert dataset.counts.dropped_boxes == 1
     loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=start)
-    for (image, answer), index in zip(loader, range(5), strict=True):
+    for there, index in zip(loader, range(5), strict=True):
         here = dataset[index]
-        assert answer == here[1]
-        assert image.tobytes() == here[0].tobytes()
+        assert there.answer == here.answer
+        assert there.image.tobytes() == here.image.tobytes()
+
+
+def test_augmentation_depends_on_seed_epoch_and_place(data: Callable[..., Path]) -> None:
+    def epoch(seed: int, number: int) -> list[tuple[str, bytes]]:
+        dataset = build_answers(
+            [open_manifest(data((3, 1, 0, 2)))],
+            *(CODEC, tokens, 100, "error"),
+            augmentation=Augmentation(flip=True, turn=True, rotation_deg=20, scale=0.2, colour=0.5),
+            seed=seed,
+        )
+        dataset.set_epoch(number)
+        return [(example.answer, example.image.tobytes()) for example in map(dataset.__getitem__, range(4))]
+
+    assert epoch(0, 0) == epoch(0, 0)
+    assert epoch(0, 0) != epoch(0, 1) != epoch(1, 1)
 
 
 def test_a_manifest_that_changes_under_way_is_noticed(data: Callable[..., Path]) -> None:

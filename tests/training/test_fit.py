@@ -25,7 +25,7 @@ from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
 from lmmrotate.training.checkpoints import last_complete_checkpoint
 from lmmrotate.training.config import TrainConfig
-from lmmrotate.training.dataset import AnswerDataset
+from lmmrotate.training.dataset import AnswerDataset, Example
 from lmmrotate.training.fit import train
 from lmmrotate.training.options import config_to_yaml
 
@@ -114,20 +114,20 @@ def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:
 def record_reading(path: str, replace_attribute: Callable[[object, str, object], None]) -> None:
     """From now on, write down every answer that is read: epoch, index in it, name of the image."""
     epochs: list[int] = []
-    set_epoch, answer = AnswerDataset.set_epoch, AnswerDataset.answer
+    set_epoch, get = AnswerDataset.set_epoch, AnswerDataset.__getitem__
 
     def listen(dataset: AnswerDataset, epoch: int) -> None:
         epochs.append(epoch)
         set_epoch(dataset, epoch)
 
-    def watch(dataset: AnswerDataset, index: int) -> tuple[Path, str]:
-        found = answer(dataset, index)
+    def watch(dataset: AnswerDataset, index: int) -> Example:
+        found = get(dataset, index)
         with open(path, "a") as file:
-            file.write(json.dumps([epochs[-1], index, found[0].stem]) + "\n")
+            file.write(json.dumps([epochs[-1], index, found.path.stem]) + "\n")
         return found
 
     replace_attribute(AnswerDataset, "set_epoch", listen)
-    replace_attribute(AnswerDataset, "answer", watch)
+    replace_attribute(AnswerDataset, "__getitem__", watch)
 
 
 RANK = f"""
@@ -135,7 +135,7 @@ import json, os, sys
 from pathlib import Path
 from typing import Callable
 from lmmrotate.cli.main import main
-from lmmrotate.training.dataset import AnswerDataset
+from lmmrotate.training.dataset import AnswerDataset, Example
 
 {inspect.getsource(record_reading)}
 record_reading("rank" + os.environ["RANK"], setattr)
@@ -143,16 +143,20 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.distributed
 def test_ranks_train_together(
     config: Config, data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes on this CPU share the very epochs that one would see, and write one run directory."""
+    """Two processes on this CPU share the very epochs that one would see, and end with its weights."""
     settings = config(
         data_path=(str(data((1, 1), name="small")), str(data((1,) * 6, name="large"))),
         dataset_mode="balanced concat",
         max_steps=-1,
         num_train_epochs=2,
         per_device_train_batch_size=1,
+        effective_batch_size=2,
+        location_smoothing=2.0,
+        cell_loss=True,
     )
     (tmp_path / "run.yaml").write_text(config_to_yaml(settings))
     (tmp_path / "rank.py").write_text(RANK)
@@ -169,7 +173,10 @@ def test_ranks_train_together(
     assert Predictor.from_run(settings.output_dir).classes
 
     record_reading(str(tmp_path / "alone"), monkeypatch.setattr)
-    assert train(replace(settings, output_dir=str(tmp_path / "alone_run"))).steps == 2 * 8
+    assert train(replace(settings, output_dir=str(tmp_path / "alone_run"))).steps == 2 * 8 / 2
+    together = load_file(Path(settings.output_dir) / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "alone_run" / "model.safetensors").items():
+        torch.testing.assert_close(together[name], tensor, atol=2e-4, rtol=0, msg=name)
     first, second, whole = (
         [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
         for name in ("rank0", "rank1", "alone")

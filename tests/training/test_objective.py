@@ -61,7 +61,9 @@ def test_without_smoothing_it_is_the_models_own_loss() -> None:
     objective = Objective(family, codec, 0.0, with_cells=False)
     with torch.no_grad():
         outputs = family.model(**batch)
-    loss = objective(outputs, batch["labels"], objective.targets(batch["labels"], answers))
+    tokens = (batch["labels"] != -100).sum()
+    targets = objective.targets(batch["labels"], answers)
+    loss = objective(outputs, batch["labels"], targets, tokens, torch.tensor(0))
     torch.testing.assert_close(loss, outputs.loss)
 
 

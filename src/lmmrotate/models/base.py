@@ -92,6 +92,14 @@ class ModelFamily(Protocol):
         """Modules under "vision", "projector" and "language", for freezing and reporting."""
         ...
 
+    def grown_positions(self) -> list[tuple[torch.nn.Parameter, int]]:
+        """Position tables of the language model that have got new rows, with the number of old ones."""
+        ...
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Let training compute activations again instead of keeping them, in vision and language."""
+        ...
+
     def save_processor(self, folder: Path) -> None:
         """Write tokenizer and image preprocessing so that ``folder`` is a complete checkpoint."""
         ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessorPil,
@@ -56,8 +58,7 @@ class Florence2Family:
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.prompt = prompt
-        self.old_position_rows = 0
-        """Rows of the language model's position tables that were loaded; later ones are new and random."""
+        self._old_positions = model.model.language_model.encoder.embed_positions.num_embeddings
         self._prompt_ids = torch.tensor(
             [tokenizer.image_token_id] * self._image_tokens() + tokenizer(prompt).input_ids
         )
@@ -162,7 +163,7 @@ class Florence2Family:
                 "the language model's positions grow from %d to %d; new ones are random", before, after
             )
         family = cls(model, tokenizer, preprocess, prompt)
-        family.old_position_rows = old_rows
+        family._old_positions = old_rows
         return family
 
     @classmethod
@@ -242,6 +243,18 @@ class Florence2Family:
             "projector": [inner.multi_modal_projector],
             "language": [inner.language_model],
         }
+
+    def grown_positions(self) -> list[tuple[torch.nn.Parameter, int]]:
+        language = self.model.model.language_model
+        tables = [part.embed_positions.weight for part in (language.encoder, language.decoder)]
+        return [(table, self._old_positions) for table in tables if len(table) > self._old_positions]
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Transformers does it for the language model; the vision tower's blocks are wrapped here."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        for block in self.model.model.vision_tower.blocks.modules():
+            if type(block).__name__ == "Florence2VisionBlock":
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
     def save_processor(self, folder: Path) -> None:
         """Tokenizer and image preprocessing in the layout that ``Florence2Processor`` reads."""

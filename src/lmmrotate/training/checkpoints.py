@@ -9,6 +9,9 @@ from pathlib import Path
 CHECKPOINTS = "checkpoints"
 """Folder of a run directory under which Trainer keeps its checkpoints."""
 
+AUXILIARY = "auxiliary"
+"""Folder of a checkpoint for weights that are not the model's: those beside it are the model."""
+
 
 def last_complete_checkpoint(run_folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None.

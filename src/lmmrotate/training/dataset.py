@@ -16,12 +16,15 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from lmmrotate.codec.base import BoxCodec
+from lmmrotate.data.augment import Augmentation, augmented
 from lmmrotate.data.images import read_image
 from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.streaming import ManifestFile
 from lmmrotate.errors import DataError
 from lmmrotate.training.manifests import followed
+
+UNCHANGED = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,34 @@ class Answers:
     codec: BoxCodec
     boxes: npt.NDArray[np.int64]
     """(N,) how many boxes each answer holds: all of the image's, or those that fit."""
+    tokens: npt.NDArray[np.int64]
+    """(N,) how long each answer is."""
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Path, str]:
-        """Path of an image, and its answer."""
+    def __getitem__(self, index: int) -> ImageRecord:
+        """An image with the objects that its answer holds."""
         record = self.images[index]
-        answer = self.codec.encode(record.quads, record.labels, record.wh)
         kept = int(self.boxes[index])
         if kept < len(record.labels):
-            answer = _encode_first(record, self.codec, _answer_order(record, self.codec, answer), kept)
-        return self.images.image_path(record), answer
+            answer = self.codec.encode(record.quads, record.labels, record.wh)
+            record = _first(record, _answer_order(record, self.codec, answer), kept)
+        return record
 
 
-class AnswerDataset(Dataset[tuple[Image.Image, str]]):
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An image as a model is shown it."""
+
+    image: Image.Image
+    answer: str
+    """What it should write."""
+    path: Path
+    """Where the image comes from, for messages."""
+
+
+class AnswerDataset(Dataset[Example]):
     """Images and the answers a model should write about them, as an epoch shows them."""
 
     def __init__(
@@ -71,39 +87,59 @@ class AnswerDataset(Dataset[tuple[Image.Image, str]]):
         *,
         mode: str = "concat",
         weights: Sequence[float] = (),
+        augmentation: Augmentation = UNCHANGED,
+        seed: int = 0,
     ) -> None:
         """
         Args:
             answers: by data set.
             counts: what became of the records.
             mode, weights: how data sets are mixed (``data.mixing.epoch_items``).
+            augmentation: how images are changed; together with the epoch, ``seed`` says all of it.
         """
         self._answers = answers
         self._mode, self._weights = mode, weights
+        self._augmentation, self._seed = augmentation, seed
         self.counts = counts
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Show what this epoch, counted from 0, holds; its length is always the same."""
         sizes = [len(answers) for answers in self._answers]
+        self._epoch = epoch
         self._shown = epoch_items(sizes, self._mode, epoch, self._weights)
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(N,) tokens of this epoch's answers."""
+        found = np.empty(len(self._shown), dtype=np.int64)
+        for dataset, answers in enumerate(self._answers):
+            mine = self._shown[:, 0] == dataset
+            found[mine] = answers.tokens[self._shown[mine, 1]]
+        return found
 
     def __len__(self) -> int:
         return len(self._shown)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, str]:
-        """An image and its answer.
+    def __getitem__(self, index: int) -> Example:
+        """An image and its answer, changed as the epoch and the place in it say.
 
         Raises:
             DataError: if the image cannot be read, or the manifest has changed since it was opened.
         """
-        path, answer = self.answer(index)
-        return read_image(path), answer
+        path, record = self.record(index)
+        image = read_image(path)
+        if self._augmentation.changes_anything:
+            rng = np.random.default_rng([self._seed, self._epoch, index])
+            pixels, record = augmented(np.asarray(image), record, self._augmentation, rng)
+            image = Image.fromarray(pixels)
+        codec = self._answers[self._shown[index, 0]].codec
+        return Example(image, codec.encode(record.quads, record.labels, record.wh), path)
 
-    def answer(self, index: int) -> tuple[Path, str]:
-        """Path of an image, and its answer."""
+    def record(self, index: int) -> tuple[Path, ImageRecord]:
+        """Path of an image, and the objects of its answer, as they are in the manifest."""
         dataset, place = map(int, self._shown[index])
-        return self._answers[dataset][place]
+        record = self._answers[dataset][place]
+        return self._answers[dataset].images.image_path(record), record
 
 
 def build_answers(
@@ -115,6 +151,8 @@ def build_answers(
     *,
     mode: str = "concat",
     weights: Sequence[float] = (),
+    augmentation: Augmentation = UNCHANGED,
+    seed: int = 0,
 ) -> AnswerDataset:
     """Write every image's answer once to make sure that it fits into ``max_tokens``.
 
@@ -123,6 +161,7 @@ def build_answers(
         over_long: "drop_boxes" leaves the last boxes of the answer out, "skip" leaves the image out,
             "error" raises.
         mode, weights: how the manifests are mixed (``data.mixing.epoch_items``).
+        augmentation, seed: how images are changed (``AnswerDataset``).
 
     Raises:
         DataError: if no image is left, or with ``over_long="error"`` naming the image.
@@ -130,7 +169,7 @@ def build_answers(
     datasets: list[Answers] = []
     skipped = dropped = shortened = longest = 0
     for manifest in manifests:
-        boxes = np.full(len(manifest), -1)
+        boxes, lengths = np.full((2, len(manifest)), -1)
         for index, record in enumerate(followed("writing answers", manifest)):
             fit = _fit(record, codec, count_tokens, max_tokens, over_long)
             if fit is None:
@@ -139,9 +178,10 @@ def build_answers(
             boxes[index], tokens = fit
             dropped += len(record.labels) - fit[0]
             shortened += fit[0] < len(record.labels)
+            lengths[index] = tokens
             longest = max(longest, tokens)
         kept = boxes >= 0
-        datasets.append(Answers(manifest.take(kept), codec, boxes[kept]))
+        datasets.append(Answers(manifest.take(kept), codec, boxes[kept], lengths[kept]))
     counts = AnswerCounts(
         images=sum(map(len, datasets)),
         boxes=sum(int(answers.boxes.sum()) for answers in datasets),
@@ -152,7 +192,7 @@ def build_answers(
     )
     if not counts.images:
         raise DataError("the data holds no image to train on")
-    return AnswerDataset(datasets, counts, mode=mode, weights=weights)
+    return AnswerDataset(datasets, counts, mode=mode, weights=weights, augmentation=augmentation, seed=seed)
 
 
 def _fit(
@@ -178,7 +218,8 @@ def _fit(
     order = _answer_order(record, codec, answer)
     while low < high:
         middle = (low + high + 1) // 2
-        count = count_tokens(_encode_first(record, codec, order, middle))
+        kept = _first(record, order, middle)
+        count = count_tokens(codec.encode(kept.quads, kept.labels, kept.wh))
         if count <= max_tokens:
             low, tokens = middle, count
         else:
@@ -193,6 +234,5 @@ def _answer_order(record: ImageRecord, codec: BoxCodec, answer: str) -> list[int
     return sorted(range(len(record.labels)), key=lambda i: named.index(record.labels[i]))
 
 
-def _encode_first(record: ImageRecord, codec: BoxCodec, order: Sequence[int], count: int) -> str:
-    kept = record.select(sorted(order[:count]))
-    return codec.encode(kept.quads, kept.labels, record.wh)
+def _first(record: ImageRecord, order: Sequence[int], count: int) -> ImageRecord:
+    return record.select(sorted(order[:count]))

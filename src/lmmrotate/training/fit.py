@@ -4,50 +4,47 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
-from PIL import Image
 from safetensors import SafetensorError
 from transformers import (
-    Trainer,
+    EarlyStoppingCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.streaming import ManifestFile
-from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError, Stopped
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
-from lmmrotate.runs import RunInfo, installed_versions, read_run, weights_digest
-from lmmrotate.training.checkpoints import (
-    CHECKPOINTS,
-    last_complete_checkpoint,
-    remove_incomplete_checkpoints,
-)
+from lmmrotate.runs import RunInfo, installed_versions, read_run
+from lmmrotate.training.arguments import training_arguments
+from lmmrotate.training.checkpoints import last_complete_checkpoint, remove_incomplete_checkpoints
 from lmmrotate.training.config import INCIDENTAL, TrainConfig
 from lmmrotate.training.dataset import AnswerCounts, AnswerDataset, build_answers
 from lmmrotate.training.manifests import open_training_manifests
 from lmmrotate.training.objective import Objective
 from lmmrotate.training.options import config_to_yaml
+from lmmrotate.training.order import EpochOrder
+from lmmrotate.training.parameters import PartSize, choose_parameters, part_sizes
 from lmmrotate.training.progress import ProgressBar
 from lmmrotate.training.run_folder import only_one, refuse_foreign
+from lmmrotate.training.stopping import StopOnSignal
+from lmmrotate.training.trainer import Collator, RunTrainer
+from lmmrotate.training.validation import Validation
 
 CONFIG_FILE = "config.yaml"
-_TARGETS = "targets"  # of the objective, in a batch
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +59,10 @@ class TrainResult:
     """Mean training loss of the updates made in this call."""
     seconds: float
     answers: AnswerCounts
+    parameters: tuple[PartSize, ...]
+    """By part of the model, then all."""
+    validation: dict[str, float] | None = None
+    """mF1, mAP and mAP_nc of the weights that the run ends with, where there is something to validate on."""
     resumed_from: str | None = None
 
 
@@ -76,6 +77,8 @@ def train(config: TrainConfig) -> TrainResult:
             run or one with other options.
         DataError: for a manifest or image that cannot be used.
         CheckpointError: if the model cannot be loaded.
+        TrainingError: if the loss is no number any more, or a checkpoint cannot be written.
+        Stopped: after SIGTERM, when a checkpoint has been saved.
     """
     folder = Path(config.output_dir)
     refuse_foreign(
@@ -92,6 +95,7 @@ def train(config: TrainConfig) -> TrainResult:
         image_square_length=config.image_square_length,
         language_model_max_length=config.language_model_max_length,
         revision=config.model_revision,
+        attn_implementation=config.attn_implementation,
     )
     limit = min(config.language_model_max_length or family.max_answer_tokens, family.max_answer_tokens)
     dataset = build_answers(
@@ -102,6 +106,8 @@ def train(config: TrainConfig) -> TrainResult:
         config.over_long,
         mode=config.dataset_mode,
         weights=config.dataset_weights,
+        augmentation=config.augmentation,
+        seed=config.seed,
     )
     _report_counts(dataset.counts, limit)
     info = RunInfo(
@@ -112,30 +118,57 @@ def train(config: TrainConfig) -> TrainResult:
         data=tuple(_describe(m) for m in manifests),
         versions=installed_versions(),
     )
+    if config.gradient_checkpointing:
+        family.enable_gradient_checkpointing()
+    lora = choose_parameters(family, config, codec.special_tokens)
+    sizes = tuple(part_sizes(family))
     objective = None
     if config.location_smoothing or config.cell_loss:
         objective = Objective(family, codec, config.location_smoothing, config.cell_loss)
-    trainer = _RunTrainer(
+    arguments = training_arguments(config, folder)
+    images_per_update = (
+        config.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    )
+    validation = _validation(config, family, codec, info, manifests[0].classes)
+    lengths = dataset.lengths if config.group_by_length else None
+    order = EpochOrder(dataset, images_per_update, config.seed, lengths)
+    stop = StopOnSignal()
+    trainer = RunTrainer(
         family,
         info,
-        objective,
-        model=family.model,
-        args=_arguments(config, folder),
+        objective=objective,
+        lora=lora,
+        order=order,
+        validate=validation if config.eval_intermediate_checkpoints else None,
+        args=arguments,
         train_dataset=dataset,
-        data_collator=_Collator(family, objective),
-        callbacks=[ProgressBar(), _Epochs(dataset), *(objective.callbacks if objective else [])],
+        data_collator=Collator(family, objective),
+        callbacks=[
+            ProgressBar(),
+            _Epochs(dataset, order),
+            stop,
+            *(objective.callbacks if objective else []),
+            *(
+                [EarlyStoppingCallback(config.early_stopping_patience)]
+                if config.early_stopping_patience
+                else []
+            ),
+        ],
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
     first = trainer.is_world_process_zero()
     with only_one(folder) if first else nullcontext():
         if first:
             _prepare(folder, config)
+            _report_sizes(sizes)
         resume = last_complete_checkpoint(folder)
         if resume:
             _refuse_other_data(resume, info)
             log.warning("going on from %s", resume)
         result = _run(trainer, resume)
+        if stop.stopped:
+            raise Stopped(
+                f"told to stop; saved at update {trainer.state.global_step} of {trainer.state.max_steps}"
+            )
         if first:
             trainer.state.save_to_json(str(folder / "trainer_state.json"))
         trainer.save_model(str(folder))
@@ -145,23 +178,55 @@ def train(config: TrainConfig) -> TrainResult:
         loss=float(result.training_loss),
         seconds=float(result.metrics["train_runtime"]),
         answers=dataset.counts,
+        parameters=sizes,
+        validation=_last_validation(trainer, validation, config),
         resumed_from=resume.name if resume else None,
     )
 
 
-class _Epochs(TrainerCallback):  # type: ignore[misc]
-    """Tells the data set which epoch begins, before its images are read."""
+def _validation(
+    config: TrainConfig, family: ModelFamily, codec: BoxCodec, info: RunInfo, classes: Sequence[str]
+) -> Validation | None:
+    if not config.eval_data_path:
+        return None
+    manifests = open_training_manifests(config.eval_data_path, config.eval_image_folder)
+    if manifests[0].classes != tuple(classes):
+        raise ConfigError(
+            f"{manifests[0].path}: its class list differs from that of {config.data_path[0]}: "
+            f"{', '.join(manifests[0].classes)} against {', '.join(classes)}"
+        )
+    return Validation(family, codec, info, manifests, config.eval_images, config.per_device_train_batch_size)
 
-    def __init__(self, dataset: AnswerDataset) -> None:
+
+def _last_validation(
+    trainer: RunTrainer, validation: Validation | None, config: TrainConfig
+) -> dict[str, float] | None:
+    """Of the weights that training ends with: the best checkpoint's, or the last ones."""
+    if validation is None:
+        return None
+    best = trainer.state.best_global_step if config.eval_intermediate_checkpoints else None
+    for entry in trainer.state.log_history if best else ():
+        if entry["step"] == best and f"eval_{config.eval_metric}" in entry:
+            return {name[5:]: value for name, value in entry.items() if name.startswith("eval_")}
+    return validation()
+
+
+class _Epochs(TrainerCallback):  # type: ignore[misc]
+    """Tells the data set and its order which epoch begins, before images are read."""
+
+    def __init__(self, dataset: AnswerDataset, order: EpochOrder) -> None:
         self._dataset = dataset
+        self._order = order
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._dataset.set_epoch(int(state.epoch or 0))
+        epoch = int(state.epoch or 0)
+        self._dataset.set_epoch(epoch)
+        self._order.set_epoch(epoch)
 
 
-def _run(trainer: Trainer, resume: Path | None) -> Any:
+def _run(trainer: RunTrainer, resume: Path | None) -> Any:
     """Trainer's loop; what is wrong with a checkpoint becomes an error that names it."""
     if resume is None:
         return trainer.train()
@@ -186,98 +251,11 @@ def _refuse_other_data(checkpoint: Path, info: RunInfo) -> None:
         )
 
 
-class _Collator:
-    """(image, answer) pairs to a training batch; a class so that data workers can pickle it."""
-
-    def __init__(self, family: ModelFamily, objective: Objective | None) -> None:
-        self._family = family
-        self._objective = objective
-
-    def __call__(self, items: Sequence[tuple[Image.Image, str]]) -> dict[str, Any]:
-        images, answers = zip(*items, strict=True)
-        batch = self._family.training_batch(images, answers)
-        if self._objective is None:
-            return batch
-        return batch | {_TARGETS: self._objective.targets(batch["labels"], answers)}
-
-
-class _RunTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose every checkpoint is a run directory of its own."""
-
-    def __init__(
-        self, family: ModelFamily, info: RunInfo, objective: Objective | None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._family = family
-        self._info = info
-        self._objective = objective
-        if objective:
-            self.loss_is_scaled_for_ga = False  # a mean over each batch
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        if self._objective is None:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        targets = inputs.pop(_TARGETS)
-        outputs = model(**inputs)
-        loss = self._objective(outputs, inputs["labels"], targets)
-        return (loss, outputs) if return_outputs else loss
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        if self._objective:
-            state_dict = self._objective.without_own_weights(state_dict or self.model.state_dict())
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            folder = Path(output_dir or str(self.args.output_dir))
-            (folder / "training_args.bin").unlink()  # a pickle; lmmrotate.json has the options
-            self._family.save_processor(folder)
-            replace(self._info, weights=weights_digest(folder)).write(folder)
-
-
 def _prepare(folder: Path, config: TrainConfig) -> None:
     """Make the folder this run's, only when nothing is left to go wrong with the options."""
     for name in remove_incomplete_checkpoints(folder):
         log.warning("removed %s: it was not written to its end", name)
     write_text_atomic(folder / CONFIG_FILE, [config_to_yaml(config)])
-
-
-def _arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
-    cuda_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("precision: fp16 needs a GPU; use auto or fp32 here")
-    tensorboard = find_spec("tensorboard") is not None
-    if tensorboard:
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
-    return TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS),
-        num_train_epochs=config.num_train_epochs,
-        max_steps=config.max_steps,
-        per_device_train_batch_size=config.per_device_train_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        bf16=config.precision == "bf16" or (config.precision == "auto" and cuda_bf16),
-        fp16=config.precision == "fp16",
-        # Without it the ranks of a torchrun on CPUs would not find each other and all train alone.
-        use_cpu=not torch.accelerator.is_available(),
-        seed=config.seed,
-        save_steps=config.save_steps,
-        save_total_limit=config.save_total_limit,
-        logging_steps=config.logging_steps,
-        dataloader_num_workers=config.dataloader_num_workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to=["tensorboard"] if tensorboard else [],
-    )
 
 
 def _describe(manifest: ManifestFile) -> dict[str, Any]:
@@ -287,6 +265,11 @@ def _describe(manifest: ManifestFile) -> dict[str, Any]:
         "images": len(manifest),
         "fingerprint": manifest.fingerprint(),
     }
+
+
+def _report_sizes(sizes: Sequence[PartSize]) -> None:
+    for size in sizes:
+        log.info("parameters, %-10s %12d, trained %12d", size.part, size.total, size.trainable)
 
 
 def _report_counts(counts: AnswerCounts, limit: int) -> None:

@@ -16,6 +16,7 @@ from lmmrotate.models.base import IGNORE_INDEX, ModelFamily
 from lmmrotate.models.cells import cell_targets
 from lmmrotate.models.location_loss import CellLoss, answer_loss
 from lmmrotate.training.answer_places import AnswerPlaces
+from lmmrotate.training.checkpoints import AUXILIARY
 
 _CELL_LOSS = "cell_loss"  # its name while it is part of the model
 
@@ -70,14 +71,20 @@ class Objective:
         return {name: tensor for name, tensor in state.items() if not name.startswith(_CELL_LOSS + ".")}
 
     def __call__(
-        self, outputs: Any, labels: torch.Tensor, targets: Mapping[str, torch.Tensor]
+        self,
+        outputs: Any,
+        labels: torch.Tensor,
+        targets: Mapping[str, torch.Tensor],
+        tokens: torch.Tensor,
+        objects: torch.Tensor,
     ) -> torch.Tensor:
-        """Mean over the tokens of the batch (plus mean over its objects).
+        """This batch's part of the mean over an update's tokens (plus the mean over its objects).
 
         Args:
             outputs: of the model.
             labels: (B, T).
             targets: as ``targets`` made them.
+            tokens, objects: how many the whole update has.
         """
         ids = self._places.ids.to(labels.device)
         counts = labels != IGNORE_INDEX
@@ -88,9 +95,11 @@ class Objective:
             self._smoothing_bins,
             targets["label_circular"][counts],
         )
+        loss = loss * (counts.sum() / tokens)
         if self._cell_loss is not None:
             images, cells = targets["object_cells"].T
-            loss = loss + self._cell_loss(
+            share = len(cells) / objects.clamp(min=1)
+            loss = loss + share * self._cell_loss(
                 self._family.cell_states(outputs)[images, cells],
                 targets["object_bins"],
                 self._family.model.get_input_embeddings().weight[ids],
@@ -123,4 +132,4 @@ class _KeepCellLoss(TrainerCallback):  # type: ignore[misc]
 
 def _file(args: TrainingArguments, state: TrainerState) -> Path:
     """In a folder of its own: the weight files beside it are the model."""
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / "auxiliary" / "cell_loss.safetensors"
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / AUXILIARY / "cell_loss.safetensors"

@@ -1,0 +1,100 @@
+"""Our options as Trainer's."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from lmmrotate.errors import ConfigError
+from lmmrotate.training.checkpoints import CHECKPOINTS
+from lmmrotate.training.config import TrainConfig
+
+
+def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
+    """What Trainer is told.
+
+    Raises:
+        ConfigError: for what this machine cannot do, an extra that is not installed, and an effective batch
+            that the devices cannot share.
+    """
+    cuda_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("precision: fp16 needs a GPU; use auto or fp32 here")
+    if config.deepspeed is not None:
+        if find_spec("deepspeed") is None:
+            raise ConfigError("deepspeed is not installed: pip install 'lmmrotate[deepspeed]'")
+        if not Path(config.deepspeed).is_file():
+            raise ConfigError(f"deepspeed: {config.deepspeed}: no such file")
+    arguments = TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        num_train_epochs=config.num_train_epochs,
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.precision == "bf16" or (config.precision == "auto" and cuda_bf16),
+        fp16=config.precision == "fp16",
+        # Without it the ranks of a torchrun on CPUs would not find each other and all train alone.
+        use_cpu=not torch.accelerator.is_available(),
+        deepspeed=config.deepspeed,
+        ddp_find_unused_parameters=False,
+        seed=config.seed,
+        save_steps=config.save_steps,
+        save_total_limit=config.save_total_limit,
+        logging_steps=config.logging_steps,
+        logging_nan_inf_filter=False,  # we stop there
+        dataloader_num_workers=config.dataloader_num_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=_trackers(config, folder),
+        **_validation(config),
+    )
+    if config.effective_batch_size is not None:
+        arguments.gradient_accumulation_steps = _accumulation(
+            config.effective_batch_size, config.per_device_train_batch_size, arguments.world_size
+        )
+    return arguments
+
+
+def _accumulation(images_per_update: int, images_per_device: int, devices: int) -> int:
+    steps, rest = divmod(images_per_update, images_per_device * devices)
+    if rest or not steps:
+        raise ConfigError(
+            f"effective_batch_size {images_per_update} is not a multiple of per_device_train_batch_size "
+            f"{images_per_device} x {devices} devices"
+        )
+    return steps
+
+
+def _validation(config: TrainConfig) -> dict[str, Any]:
+    if not (config.eval_data_path and config.eval_intermediate_checkpoints):
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": config.save_steps,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": config.eval_metric,
+        "greater_is_better": True,
+    }
+
+
+def _trackers(config: TrainConfig, folder: Path) -> list[str]:
+    wanted = [name for name in config.report_to if name != "none"]
+    if not config.report_to and find_spec("tensorboard"):
+        wanted = ["tensorboard"]
+    for name in wanted:
+        if find_spec(name) is None:
+            raise ConfigError(f"report_to: {name} is not installed: pip install {name}")
+    if "tensorboard" in wanted:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    return wanted
