@@ -26,12 +26,15 @@ from lmmrotate.cli import (
     train,
 )
 from lmmrotate.cli.common import set_up_logging
-from lmmrotate.errors import LmmRotateError
+from lmmrotate.errors import LmmRotateError, Stopped
 
 VERBS = (
     *(quickstart, synth, check, convert, tile, train, pretrain, predict),
     *(merge, evaluate, report, compare, submit, export),
 )
+
+TERMINATED = 143
+"""Exit status of a process that SIGTERM has ended, by the shell's rule (128 + 15)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,11 +66,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status (2 for a user's error, 130 for Ctrl-C)."""
+    """Run one verb; returns the exit status (2 for a user's error, 130 for Ctrl-C, 143 for SIGTERM)."""
     args = parse(argv)
     set_up_logging(getattr(args, "verbose", False))
     try:
         return int(args.run(args))
+    except Stopped as error:
+        logging.getLogger("lmmrotate").error("lmmrotate %s: %s; the same command goes on", args.verb, error)
+        return TERMINATED
     except LmmRotateError as error:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2

@@ -36,10 +36,14 @@ def run(args: argparse.Namespace) -> int:
     if not is_first_process():
         return 0  # under torchrun the first rank speaks for all
     if args.json:
-        show_json(vars(result) | {"answers": vars(result.answers)})
+        sizes = {size.part: {"total": size.total, "trainable": size.trainable} for size in result.parameters}
+        show_json(vars(result) | {"answers": vars(result.answers), "parameters": sizes})
     else:
+        whole = result.parameters[-1]
+        scores = "".join(f", {name} {value:.3f}" for name, value in (result.validation or {}).items())
         show(
             f"{result.run_folder}: {result.steps} steps on {result.answers.images} images in "
-            f"{result.seconds:.0f} s, mean loss {result.loss:.4f}"
+            f"{result.seconds:.0f} s, mean loss {result.loss:.4f}, {whole.trainable:,} of {whole.total:,} "
+            f"parameters trained{scores}"
         )
     return 0

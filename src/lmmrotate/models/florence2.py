@@ -251,7 +251,7 @@ class Florence2Family:
 
     def enable_gradient_checkpointing(self) -> None:
         """Transformers does it for the language model; the vision tower's blocks are wrapped here."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         for block in self.model.model.vision_tower.blocks.modules():
             if type(block).__name__ == "Florence2VisionBlock":
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
