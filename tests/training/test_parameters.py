@@ -92,12 +92,12 @@ def test_adapters_are_trained_and_merged(config: Config, start: Path, tmp_path: 
     rows = (before[table] != after[table]).any(dim=1).nonzero().flatten().tolist()
     family = load_family(str(run), tokens=[])
     first, last = family.tokenizer.convert_tokens_to_ids(["<loc_0>", "<loc_999>"])
-    separator = family.tokenizer.convert_tokens_to_ids("<sep>")
-    assert set(rows) <= {*range(first, last + 1), separator}
+    words = family.tokenizer.convert_tokens_to_ids(["<sep>", "ship", "small vehicle"])
+    assert set(rows) <= {*range(first, last + 1), *words}
     assert len(rows) > 4
     width = before[table].shape[1]
     ranks = sum(4 * sum(before[name].shape) for name in before if name in layers)
-    assert trainable(result)["language"] == ranks + 1001 * width
+    assert trainable(result)["language"] == ranks + 1003 * width
     assert Predictor.from_run(run).predict(
         [str(settings.data_path[0]).replace("train.jsonl", "images/train0.png")]
     )

@@ -19,8 +19,8 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
     """What Trainer is told.
 
     Raises:
-        ConfigError: for what this machine cannot do, an extra that is not installed, and an effective batch
-            that the devices cannot share.
+        ConfigError: for what this machine cannot do, an extra that is not installed, an effective batch
+            that the devices cannot share, and options that need whole weights where they are sharded.
     """
     cuda_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if config.precision == "fp16" and not torch.cuda.is_available():
@@ -60,13 +60,27 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         **_validation(config),
     )
     if config.effective_batch_size is not None:
-        arguments.gradient_accumulation_steps = _accumulation(
+        arguments.gradient_accumulation_steps = accumulation(
             config.effective_batch_size, config.per_device_train_batch_size, arguments.world_size
         )
+    if _is_sharded(arguments):
+        for name in ("eval_data_path", "language_model_lora", "freeze_old_positions"):
+            if getattr(config, name):
+                raise ConfigError(
+                    f"{name} needs whole weights on every GPU: use ZeRO-2 or plain data parallelism instead of "
+                    "ZeRO-3 or FSDP"
+                )
     return arguments
 
 
-def _accumulation(images_per_update: int, images_per_device: int, devices: int) -> int:
+def _is_sharded(arguments: TrainingArguments) -> bool:
+    """Whether each process holds a piece of every weight."""
+    zero3 = arguments.hf_deepspeed_config is not None and arguments.hf_deepspeed_config.is_zero3()
+    return bool(zero3 or arguments.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true")
+
+
+def accumulation(images_per_update: int, images_per_device: int, devices: int) -> int:
+    """Steps an update; raises ConfigError where they do not come out even."""
     steps, rest = divmod(images_per_update, images_per_device * devices)
     if rest or not steps:
         raise ConfigError(

@@ -120,7 +120,9 @@ def train(config: TrainConfig) -> TrainResult:
     )
     if config.gradient_checkpointing:
         family.enable_gradient_checkpointing()
-    lora = choose_parameters(family, config, codec.special_tokens)
+    vocabulary = family.tokenizer.get_vocab()
+    spoken = [token for token in (*codec.special_tokens, *codec.words) if token in vocabulary]
+    lora = choose_parameters(family, config, spoken)
     sizes = tuple(part_sizes(family))
     objective = None
     if config.location_smoothing or config.cell_loss:

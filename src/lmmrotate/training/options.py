@@ -68,9 +68,11 @@ def check_one_of(name: str, value: str, valid: tuple[str, ...]) -> None:
 def read_config(kind: type[Options], path: Path | None, overrides: Mapping[str, Any]) -> Options:
     """Read a YAML file (or none) and lay ``overrides`` (flags) over it.
 
+    A file may begin with ``extends: other.yaml``, a path from where it lies: what it says itself wins.
+
     Raises:
-        ConfigError: for a file that cannot be read, unknown keys (with the valid ones), missing keys
-            and values of the wrong type.
+        ConfigError: for a file that cannot be read or extends itself, unknown keys (with the valid ones),
+            missing keys and values of the wrong type.
     """
     values: dict[str, Any] = {}
     where = "options"
@@ -80,7 +82,9 @@ def read_config(kind: type[Options], path: Path | None, overrides: Mapping[str, 
     return config_from_mapping(kind, values | dict(overrides), where)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in extended_by:
+        raise ConfigError(f"{path}: extends itself, by way of {len(extended_by)} files")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -89,7 +93,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
-    return values
+    if "extends" not in values:
+        return values
+    other = values.pop("extends")
+    if not isinstance(other, str):
+        raise ConfigError(f"{path}: extends must be the path of a YAML file, found {other!r}")
+    return _read_yaml(path.parent / other, (*extended_by, path.resolve())) | values
 
 
 def config_from_mapping(kind: type[Options], values: Mapping[str, Any], where: str) -> Options:

@@ -29,7 +29,8 @@ class PartSize:
 def choose_parameters(family: ModelFamily, config: TrainConfig, tokens: Sequence[str]) -> Lora | None:
     """Freeze what the options say, and put adapters around the language model where they are wanted.
 
-    With adapters, the embeddings of ``tokens`` stay trainable: coordinates are new words to most models.
+    With adapters, the embeddings of ``tokens`` stay trainable: coordinates, and class names of one token, are
+    new words to most models.
 
     Raises:
         ConfigError: if nothing is left to train, or PEFT is missing.
