@@ -67,8 +67,8 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         for name in ("eval_data_path", "language_model_lora", "freeze_old_positions"):
             if getattr(config, name):
                 raise ConfigError(
-                    f"{name} needs whole weights on every GPU: use ZeRO-2 or plain data parallelism instead of "
-                    "ZeRO-3 or FSDP"
+                    f"{name} needs whole weights on every GPU: use ZeRO-2 or plain data parallelism instead "
+                    "of ZeRO-3 or FSDP"
                 )
     return arguments
 

@@ -49,6 +49,9 @@ class TrainConfig:
         "tiny (comes with the package), tiny-random, base or large (random weights), a checkpoint or run "
         "directory, or a hub id",
     )
+    model_type: str | None = option(
+        None, "florence2; refused where the checkpoint is another (default: its own)"
+    )
     model_revision: str | None = option(None, "branch, tag or commit on the hub")
     attn_implementation: str = option("sdpa", "sdpa, eager, or flash_attention_2 where it is installed")
     image_square_length: int | None = option(

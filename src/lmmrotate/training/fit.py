@@ -97,6 +97,11 @@ def train(config: TrainConfig) -> TrainResult:
         revision=config.model_revision,
         attn_implementation=config.attn_implementation,
     )
+    found_type = family.model.config.model_type
+    if config.model_type not in (None, found_type):
+        raise ConfigError(
+            f"model_type is {config.model_type!r}, but {config.model_name_or_path} is {found_type!r}"
+        )
     limit = min(config.language_model_max_length or family.max_answer_tokens, family.max_answer_tokens)
     dataset = build_answers(
         manifests,
