@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.data.records import ImageRecord
+from lmmrotate.data.tile_objects import CUT
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.geometry.quads import Quads, inside_fraction, quad_areas
+from lmmrotate.geometry.quads import Quads, inside_fraction, is_convex, min_area_quads, quad_areas
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
@@ -39,7 +40,7 @@ class Augmentation:
         for name, most in (("rotation_deg", 180), ("scale", 4), ("colour", 1)):
             value = getattr(self, name)
             if not (isfinite(value) and 0 <= value <= most):
-                raise ConfigError(f"augment: {name} must be from 0 to {most}, got {value}")
+                raise ConfigError(f"augment_{name} must be from 0 to {most}, got {value}")
 
     @property
     def changes_anything(self) -> bool:
@@ -51,10 +52,13 @@ def augmented(
 ) -> tuple[Pixels, ImageRecord]:
     """A changed copy of an image and of its record; what is drawn depends on ``rng`` alone.
 
+    An augmentation that changes nothing returns the two as they are and draws nothing.
+
     Flips and quarter turns lose nothing. Free rotation and scaling keep the image's size, fill what was
     outside with its mean colour, and drop objects of which less than 70 % (IoF) or less than 1 px² is left
-    in the image; quads of others may reach beyond its edge, as those of tiles do. Corners keep their
-    winding: after a flip front left and front right, rear right and rear left change names.
+    in the image; quads of others may reach beyond its edge and then have difficulty 2, as those of
+    tiles. Corners keep their winding: after a flip front left and front right, rear right and rear left
+    change names.
 
     Args:
         pixels: (H, W, 3) uint8, RGB.
@@ -68,6 +72,8 @@ def augmented(
             f"{record.image}: is {pixels.shape[1]} x {pixels.shape[0]} px, its record says "
             f"{record.width} x {record.height}"
         )
+    if not augmentation.changes_anything:
+        return pixels, record
     mirrored, upended = rng.random(2) < 0.5
     quarters = int(rng.integers(4))
     angle_rad, zoom = rng.uniform(-1, 1, 2) * (radians(augmentation.rotation_deg), log1p(augmentation.scale))
@@ -123,6 +129,10 @@ def _warped(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=tuple(float(value) for value in pixels.mean(axis=(0, 1))),
     )
-    left = inside_fraction(quads, record.wh)
-    kept = (left >= _KEPT_IOF) & (quad_areas(quads) * left >= _LEAST_AREA_PX)
-    return np.asarray(turned, dtype=np.uint8), replace(record, quads=quads).select(kept)
+    # As tiling does: what is not convex, a crossed outline for one, counts as the rectangle around it.
+    convex = np.where(is_convex(quads)[:, None, None], quads, min_area_quads(quads))
+    left = inside_fraction(convex, record.wh)
+    kept = (left >= _KEPT_IOF) & (quad_areas(convex) * left >= _LEAST_AREA_PX)
+    difficult = tuple(CUT if share < 1 else old for share, old in zip(left, record.difficult, strict=True))
+    changed = replace(record, quads=quads, difficult=difficult).select(kept)
+    return np.asarray(turned, dtype=np.uint8), changed
