@@ -32,6 +32,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, Generated
+from lmmrotate.models.beams import published_stop
 from lmmrotate.models.legacy import attach_head_bias, read_original, write_original
 from lmmrotate.models.legacy_layout import HEAD_BIAS
 from lmmrotate.models.positions import grow_image_positions, grow_text_positions
@@ -296,14 +297,15 @@ class Florence2Family:
         states = self._encode(batch)
         mask = batch["attention_mask"]
         room = self.max_answer_tokens - 1  # the decoder's start token takes a position
-        sequences = self.model.generate(
-            input_ids=batch["input_ids"],
-            attention_mask=mask,
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            max_new_tokens=min(max_new_tokens or room, room),
-            num_beams=num_beams,
-            do_sample=False,
-        )
+        with published_stop(self.model):
+            sequences = self.model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=mask,
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                max_new_tokens=min(max_new_tokens or room, room),
+                num_beams=num_beams,
+                do_sample=False,
+            )
         log_probs = self._log_probs(sequences, states, mask)
         return [
             self._generated(ids, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,8 @@ from transformers import TrainingArguments
 from lmmrotate.errors import ConfigError
 from lmmrotate.training.checkpoints import CHECKPOINTS
 from lmmrotate.training.config import TrainConfig
+
+log = logging.getLogger(__name__)
 
 
 def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
@@ -59,6 +62,7 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         report_to=_trackers(config, folder),
         **_validation(config),
     )
+    _use_one_gpu(arguments)
     if config.effective_batch_size is not None:
         arguments.gradient_accumulation_steps = accumulation(
             config.effective_batch_size, config.per_device_train_batch_size, arguments.world_size
@@ -73,9 +77,20 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
     return arguments
 
 
+def _use_one_gpu(arguments: TrainingArguments) -> None:
+    """Without a launcher Trainer would copy the model to all GPUs at every step, slowly, and count otherwise."""
+    if arguments.n_gpu > 1:
+        log.warning(
+            "training on one of %d GPUs; torchrun --nproc_per_node %d -m lmmrotate train … uses all",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1
+
+
 def _is_sharded(arguments: TrainingArguments) -> bool:
     """Whether each process holds a piece of every weight."""
-    zero3 = arguments.hf_deepspeed_config is not None and arguments.hf_deepspeed_config.is_zero3()
+    zero3 = arguments.deepspeed is not None and arguments.hf_deepspeed_config.is_zero3()
     return bool(zero3 or arguments.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true")
 
 
