@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Our log lines on stderr; other libraries only when something is wrong."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
-    logging.getLogger("lmmrotate").setLevel(logging.INFO if verbose else logging.WARNING)
+    """Our log lines on stderr, of the first process for all; other libraries only when something is wrong."""
+    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    quiet = logging.WARNING if first else logging.ERROR
+    logging.basicConfig(stream=sys.stderr, level=quiet, format="%(message)s", force=True)
+    logging.getLogger("lmmrotate").setLevel(logging.INFO if verbose and first else quiet)
 
 
 def quiet_transformers() -> None:

@@ -78,7 +78,7 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
 
 
 def _use_one_gpu(arguments: TrainingArguments) -> None:
-    """Without a launcher Trainer would copy the model to all GPUs at every step, slowly, and count otherwise."""
+    """Without a launcher Trainer would copy the model to all GPUs at every step, which is slow."""
     if arguments.n_gpu > 1:
         log.warning(
             "training on one of %d GPUs; torchrun --nproc_per_node %d -m lmmrotate train … uses all",
