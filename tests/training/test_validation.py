@@ -77,6 +77,17 @@ def test_the_best_checkpoint_is_kept_and_is_what_training_ends_with(
     assert result.validation["mF1"] == 0.5
 
 
+def test_the_last_weights_may_be_the_best(
+    config: Config, data: Callable[..., Path], scores: Callable[..., list[int]]
+) -> None:
+    asked = scores(0.1, 0.5)
+    settings = config(eval_data_path=(str(data((1, 1), name="val")),), max_steps=5, save_steps=3)
+    result = train(settings)
+    assert len(asked) == 2
+    assert result.validation is not None
+    assert result.validation["mF1"] == 0.5
+
+
 def test_training_stops_when_nothing_gets_better(
     config: Config, data: Callable[..., Path], scores: Callable[..., list[int]]
 ) -> None:

@@ -191,6 +191,16 @@ def train(config: TrainConfig) -> TrainResult:
     )
 
 
+class _ValidateLast(TrainerCallback):  # type: ignore[misc]
+    """Trainer saves the last weights wherever training ends: they may be the best."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
 def _validation(
     config: TrainConfig, family: ModelFamily, codec: BoxCodec, info: RunInfo, classes: Sequence[str]
 ) -> Validation | None:
