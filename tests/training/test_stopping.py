@@ -76,14 +76,18 @@ def test_ten_kills_at_random_moments(config: Config, tmp_path: Path) -> None:
     assert all(torch.equal(alone[name], killed[name]) for name in alone)
 
 
-def test_sigterm_saves_and_the_run_goes_on(config: Config, tmp_path: Path) -> None:
-    settings = config(max_steps=60, save_steps=1000)
-    with subprocess.Popen(command(settings, tmp_path), stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_saves_and_the_run_goes_on(config: Config, tmp_path: Path, workers: int) -> None:
+    """Sent to all processes, those that read images among them, as Slurm does."""
+    settings = config(max_steps=60, save_steps=1000, dataloader_num_workers=workers)
+    with subprocess.Popen(
+        command(settings, tmp_path), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "step 3/60" in line:
                 break
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         rest = process.stderr.read()
     assert process.returncode == 143
     assert "told to stop; saved at update" in rest

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+def ignore_sigterm(start: Callable[[int], None] | None, worker: int) -> None:
+    """First act of a process that reads images: clusters send SIGTERM to every process, and training needs
+    its workers until it has saved. They end with it.
+
+    Args:
+        start: what else a worker begins with.
+        worker: its number.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if start is not None:
+        start(worker)
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from lmmrotate.training.lora import Lora, trained
 from lmmrotate.training.objective import Objective
 from lmmrotate.training.order import EpochOrder
 from lmmrotate.training.parameters import has_frozen_rows
+from lmmrotate.training.stopping import ignore_sigterm
 
 _TARGETS, _NAMES = "targets", "names"  # of the objective and of the images, in a batch
 _TRAINED = "trained.safetensors"
@@ -76,6 +78,12 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     @property
     def run_folder(self) -> Path:
         return Path(self.args.output_dir).parent
+
+    def get_train_dataloader(self) -> Any:
+        loader = super().get_train_dataloader()
+        if loader.num_workers:
+            loader.worker_init_fn = partial(ignore_sigterm, loader.worker_init_fn)
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         return self._order
