@@ -36,14 +36,15 @@ def run(args: argparse.Namespace) -> int:
     if not is_first_process():
         return 0  # under torchrun the first rank speaks for all
     if args.json:
-        sizes = {size.part: {"total": size.total, "trainable": size.trainable} for size in result.parameters}
-        show_json(vars(result) | {"answers": vars(result.answers), "parameters": sizes})
+        by_part = {
+            size.part: {"total": size.total, "trainable": size.trainable} for size in result.parameters
+        }
+        show_json(vars(result) | {"answers": vars(result.answers), "parameters": by_part})
     else:
-        whole = result.parameters[-1]
         scores = "".join(f", {name} {value:.3f}" for name, value in (result.validation or {}).items())
+        sizes = ", ".join(f"{size.part} {size.trainable:,} of {size.total:,}" for size in result.parameters)
         show(
             f"{result.run_folder}: {result.steps} steps on {result.answers.images} images in "
-            f"{result.seconds:.0f} s, mean loss {result.loss:.4f}, {whole.trainable:,} of {whole.total:,} "
-            f"parameters trained{scores}"
+            f"{result.seconds:.0f} s, mean loss {result.loss:.4f}{scores}\nparameters trained: {sizes}"
         )
     return 0

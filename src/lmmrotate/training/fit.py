@@ -166,7 +166,6 @@ def train(config: TrainConfig) -> TrainResult:
     with only_one(folder) if first else nullcontext():
         if first:
             _prepare(folder, config)
-            _report_sizes(sizes)
         resume = last_complete_checkpoint(folder)
         if resume:
             _refuse_other_data(resume, info)
@@ -189,16 +188,6 @@ def train(config: TrainConfig) -> TrainResult:
         validation=_last_validation(trainer, validation, config),
         resumed_from=resume.name if resume else None,
     )
-
-
-class _ValidateLast(TrainerCallback):  # type: ignore[misc]
-    """Trainer saves the last weights wherever training ends: they may be the best."""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
 
 
 def _validation(
@@ -282,11 +271,6 @@ def _describe(manifest: ManifestFile) -> dict[str, Any]:
         "images": len(manifest),
         "fingerprint": manifest.fingerprint(),
     }
-
-
-def _report_sizes(sizes: Sequence[PartSize]) -> None:
-    for size in sizes:
-        log.info("parameters, %-10s %12d, trained %12d", size.part, size.total, size.trainable)
 
 
 def _report_counts(counts: AnswerCounts, limit: int) -> None:
