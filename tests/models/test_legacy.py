@@ -369,3 +369,32 @@ def test_export_refuses(checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureF
     assert not (tmp_path / "new").exists()
     with pytest.raises(ConfigError, match="layout is 'onnx'; valid: native, original"):
         load_family("tiny", tokens=TOKENS).save(tmp_path / "new", "onnx")
+
+
+def test_broken_checkpoints_are_named(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+
+    def broken(name: str, text: str) -> str:
+        for file in checkpoint.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / name).write_text(text)
+        return str(folder)
+
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["text_config"]["d_model"] = 32
+    for name, text, message in (
+        ("tokenizer.json", "{}", r"tokenizer\.json: cannot be read"),
+        ("tokenizer.json", '{"added_tokens": []}', r"tokenizer\.json: cannot be read"),
+        ("preprocessor_config.json", "[1]", r"preprocessor_config\.json: expected a JSON object"),
+        ("preprocessor_config.json", "{}", r"preprocessor_config\.json: 'size' is missing or wrong"),
+        ("model.safetensors", "{}", r"model\.safetensors: cannot be read"),
+        ("config.json", json.dumps(config), r"weights do not fit config\.json"),
+        (
+            "config.json",
+            json.dumps(config | {"vision_config": {"dim_embed": 1}}),
+            r"config\.json: .* missing",
+        ),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_family(broken(name, text), tokens=TOKENS)

@@ -78,3 +78,16 @@ def test_differences_ignore_the_folder() -> None:
 
 def test_every_option_explains_itself() -> None:
     assert all(f.metadata["help"] for f in TrainConfig.__dataclass_fields__.values())
+
+
+@pytest.mark.parametrize("flag", ["true", "True", "false"])
+def test_flags_that_are_true_or_false(flag: str) -> None:
+    """As the published scripts write them."""
+    from lmmrotate.cli.main import build_parser
+    from lmmrotate.cli.options import read_options
+
+    line = ["train", "--data_path", "a.jsonl", "--output_dir", "run", "--freeze_vision", flag]
+    config = read_options(build_parser().parse_args(line), TrainConfig)
+    assert config.freeze_vision is (flag.lower() == "true")
+    with pytest.raises(ConfigError, match="freeze_vision must be true or false, found 'perhaps'"):
+        read_options(build_parser().parse_args([*line[:-1], "perhaps"]), TrainConfig)

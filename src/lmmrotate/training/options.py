@@ -129,9 +129,12 @@ def _coerce(wanted: Any, value: Any, where: str) -> Any:
             return int(value)
         except ValueError:
             pass
+    elif wanted is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where} must be {wanted.__name__}, found {value!r}")
+    valid = "true or false" if wanted is bool else wanted.__name__
+    raise ConfigError(f"{where} must be {valid}, found {value!r}")
 
 
 def config_to_yaml(config: DataclassInstance) -> str:
