@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerState
 
 from lmmrotate.errors import TrainingError
 from lmmrotate.training.checkpoints import last_complete_checkpoint
@@ -167,3 +168,20 @@ def test_gradients_that_are_none_do_not_reach_the_weights(
     with pytest.raises(TrainingError, match=r"update 3: the gradient's norm is (nan|inf)"):
         train(settings)
     assert updates_done(settings) == 2
+
+
+def test_nothing_is_missing_when_a_checkpoint_counts_as_complete(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after ``trainer_state.json`` once left a checkpoint without the cell loss's weights."""
+    seen: list[bool] = []
+    original = TrainerState.save_to_json
+
+    def look(self: TrainerState, path: str) -> None:
+        if "checkpoint-" in path:
+            seen.append((Path(path).parent / "auxiliary" / "trained.safetensors").exists())
+        original(self, path)
+
+    monkeypatch.setattr(TrainerState, "save_to_json", look)
+    train(config(cell_loss=True))
+    assert seen == [True, True]

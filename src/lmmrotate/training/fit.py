@@ -154,7 +154,6 @@ def train(config: TrainConfig) -> TrainResult:
             ProgressBar(),
             _Epochs(dataset, order),
             stop,
-            *(objective.callbacks if objective else []),
             *(
                 [EarlyStoppingCallback(config.early_stopping_patience)]
                 if config.early_stopping_patience

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.models.base import IGNORE_INDEX, ModelFamily
 from lmmrotate.models.cells import cell_targets
 from lmmrotate.models.location_loss import CellLoss, answer_loss
 from lmmrotate.training.answer_places import AnswerPlaces
-from lmmrotate.training.checkpoints import AUXILIARY
 
 _CELL_LOSS = "cell_loss"  # its name while it is part of the model
 
@@ -61,10 +57,9 @@ class Objective:
             "object_bins": torch.from_numpy(np.concatenate(bins)),
         }
 
-    @property
-    def callbacks(self) -> list[TrainerCallback]:
-        """What Trainer must call so that an interrupted training goes on as it was."""
-        return [] if self._cell_loss is None else [_KeepCellLoss(self._cell_loss)]
+    def own_weights(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of the cell loss among a model's."""
+        return {name: tensor for name, tensor in state.items() if name.startswith(_CELL_LOSS + ".")}
 
     def without_own_weights(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The weights of a model without those of the cell loss."""
@@ -107,29 +102,3 @@ class Objective:
                 torch.tensor(self._codec.circular, device=labels.device),
             )
         return loss
-
-
-class _KeepCellLoss(TrainerCallback):  # type: ignore[misc]
-    """Stores the cell loss beside each checkpoint, and finds it there when training goes on."""
-
-    def __init__(self, cell_loss: CellLoss) -> None:
-        self._cell_loss = cell_loss
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        stored = _file(args, state)
-        if stored.exists():
-            self._cell_loss.load_state_dict(load_file(stored))
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            _file(args, state).parent.mkdir(parents=True, exist_ok=True)
-            save_file(self._cell_loss.state_dict(), _file(args, state))
-
-
-def _file(args: TrainingArguments, state: TrainerState) -> Path:
-    """In a folder of its own: the weight files beside it are the model."""
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / AUXILIARY / "cell_loss.safetensors"

@@ -172,18 +172,26 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         plain = self._objective.without_own_weights(state) if self._objective else state
         super()._save(output_dir, self._lora.merged(plain) if self._lora else plain)
         if self.args.should_save:
-            if self._lora and folder.parent.name == CHECKPOINTS:
+            extra = self._beside_the_model(state)
+            if extra and folder.parent.name == CHECKPOINTS:
                 (folder / AUXILIARY).mkdir(exist_ok=True)
-                save_file(trained(self.model, state), folder / AUXILIARY / _TRAINED)
+                save_file(extra, folder / AUXILIARY / _TRAINED)
             (folder / "training_args.bin").unlink()  # a pickle; lmmrotate.json has the options
             self._family.save_processor(folder)
             replace(self._info, weights=weights_digest(folder)).write(folder)
 
+    def _beside_the_model(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What going on needs and the run does not; written before the checkpoint counts as complete."""
+        if self._lora:
+            return trained(self.model, state)
+        return self._objective.own_weights(state) if self._objective else {}
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self._lora is None:
+        if (
+            self._lora is None
+        ):  # with adapters, frozen weights come from where training began: those are merged
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:  # what is merged there cannot be parted: frozen weights come from where training began
-            self._load_trained(Path(resume_from_checkpoint))
+        self._load_trained(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         if self._lora is None:
@@ -193,5 +201,6 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     @torch.no_grad()
     def _load_trained(self, checkpoint: Path) -> None:
-        for name, tensor in load_file(checkpoint / AUXILIARY / _TRAINED).items():
+        path = checkpoint / AUXILIARY / _TRAINED
+        for name, tensor in (load_file(path) if path.exists() else {}).items():
             self.model.get_parameter(name).copy_(tensor)
