@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,8 @@ SCRIPTS = REPOSITORY / "scripts" / "slurm"
 TOOL = Path(os.environ.get("LMMROTATE_TOOLS") or REPOSITORY.parent / "shared" / "tools") / "local-slurm"
 PROGRAMS = ("sbatch", "slurmctld", "slurmd", "munged")
 CONTROLLER_PORT = 16817  # the tool's
+MUNGE_SOCKET, MUNGE_PID = Path("/run/munge/munge.socket.2"), Path("/run/munge/munged.pid")
+START_LIMIT_S = 90
 PATIENCE_S = 120
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
@@ -87,6 +90,11 @@ class Job:
         self.wait_until(lambda: self["JobState"] != "PENDING", "second start")
 
 
+def munge_answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(MUNGE_SOCKET)) == 0
+
+
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
@@ -100,6 +108,11 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", CONTROLLER_PORT)) == 0:
             pytest.skip(f"port {CONTROLLER_PORT} is taken: another local Slurm is running")
+    munge_was_there = munge_answers()
+    if not munge_was_there:
+        # Of a daemon that was killed, or of a machine that was copied: the tool would take it for a live one,
+        # and every Slurm command would then wait for a minute.
+        MUNGE_SOCKET.unlink(missing_ok=True)
     folder = tmp_path_factory.mktemp("slurm")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SRUN"))} | {
         "PATH": path,
@@ -109,7 +122,18 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
     def tool(verb: str) -> None:
         with (folder / f"{verb}.log").open("w") as log:  # a pipe would stay open with the daemons
-            subprocess.run([TOOL, verb, folder], env=environment, stdout=log, stderr=log, check=True)
+            try:
+                subprocess.run(
+                    [TOOL, verb, folder],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    check=True,
+                    timeout=START_LIMIT_S,
+                )
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+                logs = [Path(log.name), *sorted((folder / "log").glob("*"))]
+                pytest.fail(f"{error}\n" + "\n".join(f"{each}:\n{each.read_text()}" for each in logs))
 
     cluster = Slurm(environment)
     try:
@@ -122,6 +146,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     finally:
         daemons = [int(file.read_text()) for file in (folder / "run").glob("*.pid")]
         tool("down")
+        if not munge_was_there and MUNGE_PID.exists():
+            daemons.append(int(MUNGE_PID.read_text()))
+            os.kill(daemons[-1], signal.SIGTERM)
         deadline = time.monotonic() + 30
         while any(Path(f"/proc/{pid}").exists() for pid in daemons) and time.monotonic() < deadline:
             time.sleep(0.1)
