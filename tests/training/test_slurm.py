@@ -1,5 +1,6 @@
 """The batch scripts under a real Slurm: two emulated nodes on this machine, started and stopped here."""
 
+import contextlib
 import json
 import os
 import re
@@ -31,7 +32,7 @@ TOOL = Path(os.environ.get("LMMROTATE_TOOLS") or REPOSITORY.parent / "shared" / 
 PROGRAMS = ("sbatch", "slurmctld", "slurmd", "munged")
 CONTROLLER_PORT = 16817  # the tool's
 MUNGE_SOCKET, MUNGE_PID = Path("/run/munge/munge.socket.2"), Path("/run/munge/munged.pid")
-START_LIMIT_S = 90
+LIMIT_S = 90  # for starting and for stopping it
 PATIENCE_S = 120
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
@@ -111,8 +112,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     munge_was_there = munge_answers()
     if not munge_was_there:
         # Of a daemon that was killed, or of a machine that was copied: the tool would take it for a live one,
-        # and every Slurm command would then wait for a minute.
+        # and every Slurm command would then wait for a minute. Its number may be another process's by now.
         MUNGE_SOCKET.unlink(missing_ok=True)
+        MUNGE_PID.unlink(missing_ok=True)
     folder = tmp_path_factory.mktemp("slurm")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SRUN"))} | {
         "PATH": path,
@@ -124,12 +126,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         with (folder / f"{verb}.log").open("w") as log:  # a pipe would stay open with the daemons
             try:
                 subprocess.run(
-                    [TOOL, verb, folder],
-                    env=environment,
-                    stdout=log,
-                    stderr=log,
-                    check=True,
-                    timeout=START_LIMIT_S,
+                    [TOOL, verb, folder], env=environment, stdout=log, stderr=log, check=True, timeout=LIMIT_S
                 )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
                 logs = [Path(log.name), *sorted((folder / "log").glob("*"))]
@@ -148,7 +145,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         tool("down")
         if not munge_was_there and MUNGE_PID.exists():
             daemons.append(int(MUNGE_PID.read_text()))
-            os.kill(daemons[-1], signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(daemons[-1], signal.SIGTERM)
         deadline = time.monotonic() + 30
         while any(Path(f"/proc/{pid}").exists() for pid in daemons) and time.monotonic() < deadline:
             time.sleep(0.1)
