@@ -50,6 +50,20 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--max_new_tokens", type=positive_int, help="longest answer (default: what the model can)"
     )
+    parser.add_argument(
+        "--grammar",
+        choices=("off", "syntax", "classes", "boxes"),
+        default="syntax",
+        help="what may be written: off: anything; syntax: what can be read; classes: also classes in order, "
+        "each once; boxes: also boxes in order (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overflow",
+        choices=("split", "keep"),
+        default="split",
+        help="answers that reach the limit: ask again about four parts of the image, or keep what there is "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
@@ -65,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         _make_folder(args.draw)  # before the work, not after it
     with collector_paused():
         from lmmrotate.inference.batch import predict_to_file
+        from lmmrotate.inference.decoding import DecodingOptions
         from lmmrotate.inference.predictor import Predictor
 
         quiet_transformers()
@@ -74,8 +89,12 @@ def run(args: argparse.Namespace) -> int:
         images,
         args.output,
         batch_size=args.batch_size,
-        num_beams=args.num_beams,
-        max_new_tokens=args.max_new_tokens,
+        options=DecodingOptions(
+            num_beams=args.num_beams,
+            max_new_tokens=args.max_new_tokens,
+            grammar=args.grammar,
+            overflow=args.overflow,
+        ),
     )
     for message in result.unreadable:
         log.error("skipped: %s", message)

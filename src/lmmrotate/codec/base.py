@@ -39,6 +39,22 @@ class Decoded:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True)
+class AnswerForm:
+    """What every answer looks like: groups of a class name and its boxes, or words for no object at all."""
+
+    words: tuple[str, ...]
+    """Class names as written, in the order of their groups."""
+    locations: tuple[str, ...]
+    """The token of every bin."""
+    numbers: int
+    """Location tokens a box; boxes of a class come by the second, then by the first of them."""
+    separator: str
+    """Between boxes of a class; empty where they follow each other directly."""
+    nothing: str
+    """The answer for an image without objects; empty where there is none to write."""
+
+
 class BoxCodec(Protocol):
     """Turns boxes into training text and model text back into boxes.
 
@@ -64,12 +80,19 @@ class BoxCodec(Protocol):
         ...
 
     @property
+    def form(self) -> AnswerForm: ...
+
+    @property
     def circular(self) -> tuple[bool, ...]:
         """For each number of a box, in the order written, whether its last bin is next to its first."""
         ...
 
     def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
         """The bins (N, numbers) that are written for quads (N, 4, 2) in pixels."""
+        ...
+
+    def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
+        """The quads (N, 4, 2), in pixels, that bins (N, numbers), whole or not, stand for."""
         ...
 
     def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:

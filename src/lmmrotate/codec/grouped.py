@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import BoxSpans, Decoded, Span
+from lmmrotate.codec.base import AnswerForm, BoxSpans, Decoded, Span
 from lmmrotate.codec.compatible import IGNORED
 from lmmrotate.codec.labels import Match, SpokenLabels, spoken
 from lmmrotate.errors import ConfigError, DataError, Problem
@@ -36,6 +36,16 @@ Numbers = npt.NDArray[np.int64]  # (N, numbers of a box)
 def location_tokens(bins: int) -> tuple[str, ...]:
     """``<loc_0>``, ``<loc_1>``, … and the separator."""
     return (*(f"<loc_{i}>" for i in range(bins)), SEPARATOR)
+
+
+def written_form(
+    classes: Sequence[str], bins: int, numbers: int, *, separator: str = SEPARATOR, nothing: str = NO_OBJECTS
+) -> AnswerForm:
+    """The form of the answers that ``write_groups`` makes."""
+    rank = {name: number for number, name in enumerate(classes)}
+    ordered = sorted(classes, key=lambda name: (name.replace("-", " "), rank[name]))
+    words = tuple(dict.fromkeys(spoken(name) for name in ordered))
+    return AnswerForm(words, location_tokens(bins)[:-1], numbers, separator, nothing)
 
 
 def check_bins(bins: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import Decoded
+from lmmrotate.codec.base import AnswerForm, Decoded
 from lmmrotate.codec.compatible import read_compatible
 from lmmrotate.codec.grouped import (
     NO_OBJECTS,
@@ -24,6 +24,7 @@ from lmmrotate.codec.grouped import (
     check_bins,
     location_tokens,
     write_groups,
+    written_form,
 )
 from lmmrotate.codec.labels import SpokenLabels
 from lmmrotate.codec.quantize import Bins, dequantize, quantize
@@ -73,8 +74,21 @@ class LocTokenCodec:
         return location_tokens(self.bins)
 
     @property
+    def form(self) -> AnswerForm:
+        return written_form(
+            self.classes,
+            self.bins,
+            _NUMBERS,
+            separator="" if self.response_version == 1 else SEPARATOR,
+            nothing=NO_OBJECTS if self.response_version == 3 else "",
+        )
+
+    @property
     def circular(self) -> tuple[bool, ...]:
         return (False,) * _NUMBERS
+
+    def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
+        return dequantize(numbers.reshape(-1, 4, 2), image_wh, self.bins)
 
     def to_json(self) -> Mapping[str, Any]:
         return {"name": self.name} | asdict(self)
@@ -122,8 +136,7 @@ class LocTokenCodec:
         if self.compatible:
             return read_compatible(text, image_wh, self.bins, self._labels)
         reader = GroupReader(text, self.bins, _NUMBERS, self._labels)
-        bins = reader.read().reshape(-1, 4, 2)
-        return reader.decoded(dequantize(bins, image_wh, self.bins))
+        return reader.decoded(self.quads(reader.read().astype(np.float64), image_wh))
 
 
 def corner_order(quads: Quads) -> Quads:

@@ -25,7 +25,7 @@ def quantize(
     return clamped
 
 
-def dequantize(indices: Bins, image_wh: tuple[int, int], bins: int = 1000) -> Points:
-    """Map bins of shape (..., 2) to the pixel at the centre of each bin."""
+def dequantize(indices: Bins | Points, image_wh: tuple[int, int], bins: int = 1000) -> Points:
+    """Map bins of shape (..., 2) to pixels: a whole number to its bin's centre, others to between."""
     bin_px = np.asarray(image_wh, dtype=np.float64) / bins
     return np.asarray((indices + 0.5) * bin_px, dtype=np.float64)

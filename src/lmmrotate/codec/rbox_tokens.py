@@ -21,8 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import Decoded
-from lmmrotate.codec.grouped import NO_OBJECTS, GroupReader, check_bins, location_tokens, write_groups
+from lmmrotate.codec.base import AnswerForm, Decoded
+from lmmrotate.codec.grouped import (
+    NO_OBJECTS,
+    GroupReader,
+    check_bins,
+    location_tokens,
+    write_groups,
+    written_form,
+)
 from lmmrotate.codec.labels import SpokenLabels
 from lmmrotate.geometry.quads import Quads, as_quads
 from lmmrotate.geometry.rboxes import RBoxes, quads_to_rboxes, rboxes_to_quads
@@ -67,8 +74,17 @@ class RBoxTokenCodec:
         return location_tokens(self.bins)
 
     @property
+    def form(self) -> AnswerForm:
+        return written_form(self.classes, self.bins, len(_CIRCULAR))
+
+    @property
     def circular(self) -> tuple[bool, ...]:
         return _CIRCULAR
+
+    def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
+        rboxes = (numbers + 0.5 - _NEAREST) / self.bins * _units(image_wh)
+        rboxes[:, 4] -= np.pi / 2
+        return rboxes_to_quads(rboxes)
 
     def to_json(self) -> Mapping[str, Any]:
         return {"name": self.name} | asdict(self)
@@ -101,9 +117,7 @@ class RBoxTokenCodec:
     def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded:
         """Read an answer; never raises. For the problems, see ``GroupReader``."""
         reader = GroupReader(text, self.bins, len(_CIRCULAR), self._labels)
-        rboxes = (reader.read() + 0.5 - _NEAREST) / self.bins * _units(image_wh)
-        rboxes[:, 4] -= np.pi / 2
-        return reader.decoded(rboxes_to_quads(rboxes))
+        return reader.decoded(self.quads(reader.read().astype(np.float64), image_wh))
 
 
 def _units(image_wh: tuple[int, int]) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +16,8 @@ from lmmrotate.data.predictions import Predictions, PredictionsHeader, predictio
 from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.inference.predictor import Predictor
+from lmmrotate.inference.decoding import DecodingOptions
+from lmmrotate.inference.predictor import DEFAULT, Predictor
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ def predict_to_file(
     output: Path,
     *,
     batch_size: int = 8,
-    num_beams: int = 1,
-    max_new_tokens: int | None = None,
+    options: DecodingOptions = DEFAULT,
 ) -> BatchResult:
     """Predict ``images``, pairs of (name in the file, path), and write ``output`` in their order.
 
@@ -52,12 +52,7 @@ def predict_to_file(
             writing the same output.
         DataError: if the output cannot be written, or the part file is damaged.
     """
-    header = PredictionsHeader(
-        predictor.header.classes,
-        predictor.header.model,
-        predictor.header.codec,
-        {"num_beams": num_beams, "max_new_tokens": max_new_tokens},
-    )
+    header = replace(predictor.header, settings={**predictor.header.settings, **asdict(options)})
     if output.is_dir():
         raise ConfigError(f"{output}: is a folder; give the file to write")
     part = output.with_name(output.name + ".part")
@@ -75,9 +70,7 @@ def predict_to_file(
                     chunk = todo[start : start + batch_size]
                     names, pictures = _read_pictures(chunk, unreadable)
                     if pictures:
-                        for prediction in predictor.predict_pictures(
-                            names, pictures, num_beams=num_beams, max_new_tokens=max_new_tokens
-                        ):
+                        for prediction in predictor.predict_pictures(names, pictures, options):
                             done[prediction.image] = prediction
                             file.write(prediction_line(prediction))
                         file.flush()

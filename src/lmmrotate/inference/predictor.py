@@ -12,16 +12,21 @@ import torch
 from PIL import Image
 
 from lmmrotate.assets import TINY, model_path
-from lmmrotate.codec.base import BoxCodec
+from lmmrotate.codec.base import BoxCodec, Decoded
 from lmmrotate.codec.registry import codec_from_json
 from lmmrotate.data.images import read_image, to_rgb
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
-from lmmrotate.errors import CheckpointError, ConfigError
-from lmmrotate.inference.scores import box_scores
+from lmmrotate.errors import CheckpointError, ConfigError, Problem
+from lmmrotate.inference.calibration import Calibration, read_calibration
+from lmmrotate.inference.decoding import Answer, DecodingOptions, Writer
+from lmmrotate.inference.overflow import MOST_SPLITS, can_split, joined, quarters
+from lmmrotate.inference.scores import DEFAULT_FORMULA, FORMULAS, Evidence, evidence_of
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
 from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
+
+DEFAULT = DecodingOptions()
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -37,10 +42,18 @@ class Predictor:
         >>> predictions[0].labels, predictions[0].scores     # doctest: +SKIP
     """
 
-    def __init__(self, family: ModelFamily, codec: BoxCodec, info: RunInfo) -> None:
+    def __init__(
+        self, family: ModelFamily, codec: BoxCodec, info: RunInfo, calibration: Calibration | None = None
+    ) -> None:
+        """
+        Args:
+            calibration: what makes probabilities of the scores; default: the scores of ``DEFAULT_FORMULA``.
+        """
         self._family = family
         self._codec = codec
         self._info = info
+        self._calibration = calibration
+        self._writers: dict[DecodingOptions, Writer] = {}
 
     @classmethod
     def from_run(cls, run: str | Path = TINY, *, device: str | None = None) -> Predictor:
@@ -77,24 +90,27 @@ class Predictor:
             family.model.to(name)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-        return cls(family, codec, info)
+        return cls(family, codec, info, read_calibration(folder))
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self._codec.classes
 
     @property
+    def tile_px(self) -> int:
+        """Side of the square, in pixels, that every image is resized to."""
+        return self._family.image_square_length
+
+    @property
     def header(self) -> PredictionsHeader:
-        """The header of a predictions file written by this model."""
-        return PredictionsHeader(self._codec.classes, self._info.fingerprint, self._codec.name)
+        """The header of a predictions file written by this model, without the options of decoding."""
+        score = self._calibration.identity if self._calibration else DEFAULT_FORMULA
+        return PredictionsHeader(
+            self._codec.classes, self._info.fingerprint, self._codec.name, {"score": score}
+        )
 
     def predict(
-        self,
-        images: Sequence[ImageInput],
-        *,
-        batch_size: int = 8,
-        num_beams: int = 1,
-        max_new_tokens: int | None = None,
+        self, images: Sequence[ImageInput], *, batch_size: int = 8, options: DecodingOptions = DEFAULT
     ) -> list[Prediction]:
         """Find the objects of every image, in order.
 
@@ -102,47 +118,56 @@ class Predictor:
             images: paths, PIL images of any mode, or arrays (H, W), (H, W, 3) or (H, W, 4) of uint8 or
                 uint16. Arrays and PIL images are named by their position, ``0``, ``1``, ….
             batch_size: images a forward pass.
-            num_beams: above 1, beam search.
-            max_new_tokens: longest answer; default: as long as the model can.
+            options: how answers are written.
 
         Raises:
             DataError: naming the first image that cannot be read.
-            ConfigError: for a lone path, or numbers below 1.
+            ConfigError: for a lone path, or a batch size below 1.
         """
         if isinstance(images, (str, Path, Image.Image)):
             raise ConfigError("predict takes a list of images; put a single one in brackets")
-        for name, value in (
-            ("batch_size", batch_size),
-            ("num_beams", num_beams),
-            ("max_new_tokens", max_new_tokens),
-        ):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             pictures = [_picture(image) for image in chunk]
             names = [_name(image, start + offset) for offset, image in enumerate(chunk)]
-            predictions += self.predict_pictures(
-                names, pictures, num_beams=num_beams, max_new_tokens=max_new_tokens
-            )
+            predictions += self.predict_pictures(names, pictures, options)
         return predictions
 
     def predict_pictures(
-        self,
-        names: Sequence[str],
-        pictures: Sequence[Image.Image],
-        *,
-        num_beams: int = 1,
-        max_new_tokens: int | None = None,
+        self, names: Sequence[str], pictures: Sequence[Image.Image], options: DecodingOptions = DEFAULT
     ) -> list[Prediction]:
         """One batch of RGB images that are already in memory."""
+        return self._predict(names, pictures, options, splits=0)
+
+    def evidence(
+        self, pictures: Sequence[Image.Image], options: DecodingOptions = DEFAULT
+    ) -> list[tuple[Decoded, Evidence]]:
+        """The boxes of one batch of RGB images, with what scores can be made of; images are never split."""
+        read = [self._read(*one) for one in zip(pictures, self._writer(options).write(pictures), strict=True)]
+        return [(decoded, evidence) for decoded, evidence, _ in read]
+
+    def _writer(self, options: DecodingOptions) -> Writer:
+        if options not in self._writers:
+            self._writers[options] = Writer(self._family, self._codec.form, options)
+        return self._writers[options]
+
+    def _read(self, picture: Image.Image, answer: Answer) -> tuple[Decoded, Evidence, tuple[Problem, ...]]:
+        decoded = self._codec.decode(answer.text, picture.size)
+        repeated = (Problem("repetition", answer.repetition),) if answer.repetition else ()
+        evidence = evidence_of(answer, decoded.spans, self._codec, picture.size)
+        return decoded, evidence, (*decoded.problems, *repeated)
+
+    def _predict(
+        self, names: Sequence[str], pictures: Sequence[Image.Image], options: DecodingOptions, splits: int
+    ) -> list[Prediction]:
         begin = time.perf_counter()
-        answers = self._family.generate(pictures, max_new_tokens=max_new_tokens, num_beams=num_beams)
-        seconds = (time.perf_counter() - begin) / max(1, len(pictures))
+        answers = self._writer(options).write(pictures)
         predictions: list[Prediction] = []
         for name, picture, answer in zip(names, pictures, answers, strict=True):
-            decoded = self._codec.decode(answer.text, picture.size)
+            decoded, evidence, problems = self._read(picture, answer)
             predictions.append(
                 Prediction(
                     image=name,
@@ -151,13 +176,36 @@ class Predictor:
                     text=answer.text,
                     quads=decoded.quads,
                     labels=decoded.labels,
-                    scores=box_scores(answer, decoded.spans),
-                    problems=decoded.problems,
+                    scores=self._scores(evidence),
+                    problems=problems,
                     truncated=answer.truncated,
-                    seconds=seconds,
                 )
             )
-        return predictions
+        if options.overflow == "split" and splits < MOST_SPLITS:
+            predictions = [
+                self._split(prediction, picture, options, splits) if prediction.truncated else prediction
+                for prediction, picture in zip(predictions, pictures, strict=True)
+            ]
+        seconds = (time.perf_counter() - begin) / max(1, len(pictures))
+        return [replace(prediction, seconds=seconds) for prediction in predictions]
+
+    def _split(
+        self, prediction: Prediction, picture: Image.Image, options: DecodingOptions, splits: int
+    ) -> Prediction:
+        """The image asked about in four parts; its own answer stands as the text."""
+        if not can_split(picture):
+            return prediction
+        boxes, parts = zip(*quarters(picture), strict=True)
+        names = [f"{prediction.image} part {number}" for number in range(1, 5)]
+        found = joined(self.header, prediction.image, boxes, self._predict(names, parts, options, splits + 1))
+        split = Problem("split_in_four", "the answer reached the token limit")
+        return replace(found, text=prediction.text, problems=(split, *found.problems))
+
+    def _scores(self, evidence: Evidence) -> tuple[float, ...]:
+        formula = self._calibration.formula if self._calibration else DEFAULT_FORMULA
+        scores = FORMULAS[formula](evidence)
+        calibrated = self._calibration.apply(scores) if self._calibration else scores
+        return tuple(np.clip(calibrated, 0.0, 1.0).tolist())
 
 
 def _picture(image: ImageInput) -> Image.Image:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
@@ -19,20 +15,24 @@ IGNORE_INDEX = -100
 """Label of tokens that carry no loss (prompt and padding)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Generated:
-    """One written answer."""
+class AnswerDecoder(Protocol):
+    """The answers about a batch of images while they are written: ``beams`` rows an image, image by image."""
 
-    text: str
-    """The answer without start, end and padding tokens; coordinate tokens are kept."""
-    token_ids: npt.NDArray[np.int64]
-    """(T,) ids of the tokens that make up the text, then the end token unless ``truncated``."""
-    token_ends: npt.NDArray[np.int64]
-    """(T,) how many characters of ``text`` are written after each token."""
-    log_probs: npt.NDArray[np.float64]
-    """(T,) natural logarithm of the probability the model gave each token."""
-    truncated: bool
-    """The token limit was reached before the end token."""
+    def begin(self) -> torch.Tensor:
+        """Logits (R, A), float32, of the first token of every answer."""
+        ...
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Write a token id to every row (R,); logits (R, A) of the tokens that may follow."""
+        ...
+
+    def reorder(self, rows: torch.Tensor) -> None:
+        """Let every row go on from another row of its image: (R,) their numbers."""
+        ...
+
+    def keep(self, images: torch.Tensor) -> None:
+        """Go on with these images only: (B',) their numbers, rising."""
+        ...
 
 
 class ModelFamily(Protocol):
@@ -64,18 +64,24 @@ class ModelFamily(Protocol):
         """
         ...
 
-    def answer_tokens(self, answer: str) -> int:
-        """How many label tokens ``answer`` takes, start and end tokens included."""
+    def answer_ids(self, answer: str) -> list[int]:
+        """The label tokens of ``answer``, start and end tokens included."""
         ...
 
     def training_batch(self, images: Sequence[Image], answers: Sequence[str]) -> dict[str, torch.Tensor]:
         """Model inputs with ``labels`` (B, T); prompt and padding are ``IGNORE_INDEX``."""
         ...
 
-    def generate(
-        self, images: Sequence[Image], *, max_new_tokens: int | None = None, num_beams: int = 1
-    ) -> list[Generated]:
-        """One answer per RGB image, in order. Greedy unless ``num_beams`` is above 1."""
+    def answer_decoder(
+        self, images: Sequence[Image], *, alphabet: torch.Tensor | None = None, beams: int = 1
+    ) -> AnswerDecoder:
+        """Look at RGB images and be ready to write.
+
+        Args:
+            images: B of them.
+            alphabet: (A,) ids of the tokens that logits are wanted for; default: the whole vocabulary.
+            beams: rows an image.
+        """
         ...
 
     @property

@@ -15,7 +15,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -28,21 +27,18 @@ from transformers import (
     GenerationConfig,
     PreTrainedTokenizerBase,
 )
-from transformers.modeling_outputs import BaseModelOutput
 
 from lmmrotate.errors import CheckpointError, ConfigError
-from lmmrotate.models.base import IGNORE_INDEX, Generated
-from lmmrotate.models.beams import published_stop
+from lmmrotate.models.bart_decoder import BartAnswerDecoder
+from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.legacy import attach_head_bias, read_original, write_original
 from lmmrotate.models.legacy_layout import HEAD_BIAS
 from lmmrotate.models.positions import grow_image_positions, grow_text_positions
 from lmmrotate.models.preprocessing import SquareResize
 from lmmrotate.models.presets import build_preset
-from lmmrotate.models.vocabulary import add_plain_tokens, text_with_ends
+from lmmrotate.models.vocabulary import add_plain_tokens
 
 log = logging.getLogger(__name__)
-
-_SCORED_TOKENS_AT_ONCE = 4096  # rows of (token, vocabulary) log-probabilities held in memory
 
 
 class Florence2Family:
@@ -212,8 +208,9 @@ class Florence2Family:
                 table[rows:] = mean + spread * torch.randn_like(table[rows:])
         return added
 
-    def answer_tokens(self, answer: str) -> int:
-        return len(self.tokenizer(answer).input_ids)
+    def answer_ids(self, answer: str) -> list[int]:
+        ids: list[int] = self.tokenizer(answer).input_ids
+        return ids
 
     def training_batch(
         self, images: Sequence[Image.Image], answers: Sequence[str]
@@ -226,7 +223,7 @@ class Florence2Family:
 
     def answer_labels(self, answers: Sequence[str]) -> torch.Tensor:
         """(B, T) token ids of the answers, filled up with ``IGNORE_INDEX``."""
-        rows = [self.tokenizer(answer).input_ids for answer in answers]
+        rows = [self.answer_ids(answer) for answer in answers]
         labels = torch.full((len(rows), max(map(len, rows))), IGNORE_INDEX)
         for label, row in zip(labels, rows, strict=True):
             label[: len(row)] = torch.tensor(row)
@@ -283,45 +280,18 @@ class Florence2Family:
             raise ConfigError(f"layout is {layout!r}; valid: native, original")
 
     @torch.inference_mode()
-    def generate(
-        self, images: Sequence[Image.Image], *, max_new_tokens: int | None = None, num_beams: int = 1
-    ) -> list[Generated]:
-        """See ``ModelFamily``.
-
-        The image is encoded once. Log-probabilities come from one teacher-forced pass over the written
-        tokens, which is exact for greedy and for beam search alike and keeps one (token, vocabulary)
-        table in memory instead of one a step.
-        """
+    def answer_decoder(
+        self, images: Sequence[Image.Image], *, alphabet: torch.Tensor | None = None, beams: int = 1
+    ) -> BartAnswerDecoder:
         self.model.eval()
         batch = {name: value.to(self.model.device) for name, value in self._prompt_batch(images).items()}
-        states = self._encode(batch)
-        mask = batch["attention_mask"]
-        room = self.max_answer_tokens - 1  # the decoder's start token takes a position
-        with published_stop(self.model):
-            sequences = self.model.generate(
-                input_ids=batch["input_ids"],
-                attention_mask=mask,
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                max_new_tokens=min(max_new_tokens or room, room),
-                num_beams=num_beams,
-                do_sample=False,
-            )
-        log_probs = self._log_probs(sequences, states, mask)
-        return [
-            self._generated(ids, scores)
-            for ids, scores in zip(sequences[:, 1:].cpu().numpy(), log_probs.cpu().numpy(), strict=True)
-        ]
-
-    def _generated(self, ids: np.ndarray, log_probs: np.ndarray) -> Generated:
-        ends = np.flatnonzero(ids == self.tokenizer.eos_token_id)
-        length = int(ends[0]) + 1 if len(ends) else len(ids)
-        text, token_ends = text_with_ends(self.tokenizer, ids[:length].tolist())
-        return Generated(
-            text=text,
-            token_ids=ids[:length],
-            token_ends=np.asarray(token_ends, dtype=np.int64),
-            log_probs=log_probs[:length].astype(np.float64),
-            truncated=not len(ends),
+        return BartAnswerDecoder(
+            self.model.model.language_model.decoder,
+            self.model.lm_head,
+            self._encode(batch),
+            start_token=self.model.generation_config.decoder_start_token_id,
+            alphabet=alphabet,
+            beams=beams,
         )
 
     def _encode(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -334,25 +304,6 @@ class Florence2Family:
             inputs_embeds=embeddings, attention_mask=batch["attention_mask"]
         ).last_hidden_state
         return states
-
-    def _log_probs(
-        self, sequences: torch.Tensor, encoder_states: torch.Tensor, encoder_mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Log-probability (B, T - 1) of every token of ``sequences`` (B, T) but the first."""
-        states = self.model.model.language_model.decoder(
-            input_ids=sequences[:, :-1],
-            encoder_hidden_states=encoder_states,
-            encoder_attention_mask=encoder_mask,
-            use_cache=False,
-        ).last_hidden_state
-        steps = max(1, _SCORED_TOKENS_AT_ONCE // len(sequences))
-        chunks = [
-            torch.log_softmax(self.model.lm_head(part).float(), dim=-1).gather(2, target[..., None])[..., 0]
-            for part, target in zip(
-                torch.split(states, steps, 1), torch.split(sequences[:, 1:], steps, 1), strict=True
-            )
-        ]
-        return torch.cat(chunks, dim=1)
 
     def _prompt_batch(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
         ids = self._prompt_ids.repeat(len(images), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -50,21 +51,29 @@ def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) 
     return int(tokenizer.add_tokens(missing)) if missing else 0
 
 
-def text_with_ends(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, list[int]]:
-    """The text of ``ids`` and, for each token, how many of its characters are written by then.
+class Speller:
+    """From token ids back to text; pieces of text are looked up once."""
 
-    Special tokens write nothing. A character that takes several byte tokens counts as written with
-    its last one.
-    """
-    special = set(tokenizer.all_special_ids)
-    pieces = ["" if i in special else tokenizer.decode([i]) for i in ids]
-    text = "".join(pieces)
-    if "\ufffd" not in text:
-        ends: list[int] = []
-        for piece in pieces:
-            ends.append((ends[-1] if ends else 0) + len(piece))
-        return text, ends
-    # A multi-byte character was split over tokens: decode growing prefixes instead.
-    plain = [i if i not in special else None for i in ids]
-    prefixes = [tokenizer.decode([i for i in plain[: n + 1] if i is not None]) for n in range(len(plain))]
-    return (prefixes[-1], [len(p.rstrip("\ufffd")) for p in prefixes]) if prefixes else ("", [])
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._pieces = dict.fromkeys(tokenizer.all_special_ids, "")
+
+    def text_with_ends(self, ids: Sequence[int]) -> tuple[str, list[int]]:
+        """The text of ``ids`` and, for each token, how many of its characters are written by then.
+
+        Special tokens write nothing. A character that takes several byte tokens counts as written with
+        its last one.
+        """
+        for token in ids:
+            if token not in self._pieces:
+                self._pieces[token] = self._tokenizer.decode([token])
+        pieces = [self._pieces[token] for token in ids]
+        text = "".join(pieces)
+        if "\ufffd" not in text:
+            return text, list(accumulate(map(len, pieces)))
+        # A multi-byte character was split over tokens: decode growing prefixes instead.
+        special = set(self._tokenizer.all_special_ids)
+        prefixes = [
+            self._tokenizer.decode([i for i in ids[: n + 1] if i not in special]) for n in range(len(ids))
+        ]
+        return prefixes[-1], [len(prefix.rstrip("\ufffd")) for prefix in prefixes]

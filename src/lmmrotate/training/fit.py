@@ -106,7 +106,7 @@ def train(config: TrainConfig) -> TrainResult:
     dataset = build_answers(
         manifests,
         codec,
-        family.answer_tokens,
+        lambda answer: len(family.answer_ids(answer)),
         limit,
         config.over_long,
         mode=config.dataset_mode,
