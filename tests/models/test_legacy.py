@@ -18,11 +18,12 @@ from lmmrotate.codec.quantize import dequantize
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.inference.predictor import Predictor
-from lmmrotate.models.beams import published_stop
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.legacy import TASK_TOKENS
 from lmmrotate.models.loading import load_family
 from lmmrotate.models.positions import grow_image_positions, grow_text_positions
+
+from .published_stop import published_stop
 
 FindFile = Callable[[str], Path]
 pytestmark = pytest.mark.golden

@@ -8,7 +8,7 @@ from transformers import Florence2ForConditionalGeneration
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.loading import load_family
 from lmmrotate.models.presets import PRESETS, Florence2Shape, _config
-from lmmrotate.models.vocabulary import build_tokenizer, text_with_ends
+from lmmrotate.models.vocabulary import Speller, build_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_wrong_models_are_refused(tmp_path: Path) -> None:
 def test_tokenizer_spells_anything(text: str) -> None:
     tokenizer = build_tokenizer(["ship", "<loc_1>", "<sep>"])
     ids = tokenizer(text).input_ids
-    again, ends = text_with_ends(tokenizer, ids)
+    again, ends = Speller(tokenizer).text_with_ends(ids)
     assert again == text
     assert len(ends) == len(ids)
     assert ends[-1] == len(text)

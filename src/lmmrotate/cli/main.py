@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmmrotate import __version__
 from lmmrotate.cli import (
+    calibrate,
     check,
     compare,
     convert,
@@ -30,7 +31,7 @@ from lmmrotate.errors import LmmRotateError, Stopped
 
 VERBS = (
     *(quickstart, synth, check, convert, tile, train, pretrain, predict),
-    *(merge, evaluate, report, compare, submit, export),
+    *(calibrate, merge, evaluate, report, compare, submit, export),
 )
 
 TERMINATED = 143

@@ -25,12 +25,12 @@ FILE = "calibration.json"
 KIND = "lmmrotate-calibration"
 SCHEMA_VERSION = 1
 
-_TINY = 1e-6
+_TINY = 1e-9
 _NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ScoreCalibration:
     """A formula for scores, and a rising curve from its values to probabilities."""
 
     formula: str
@@ -60,7 +60,7 @@ class Calibration:
         write_text_atomic(run / FILE, [json.dumps(body, indent=1) + "\n"])
 
 
-def read_calibration(run: Path) -> Calibration | None:
+def read_calibration(run: Path) -> ScoreCalibration | None:
     """The calibration of a run directory; None if it has none.
 
     Raises:
@@ -73,7 +73,7 @@ def read_calibration(run: Path) -> Calibration | None:
         body = json.loads(path.read_text(encoding="utf-8"))
         if (body["kind"], body["schema_version"]) != (KIND, SCHEMA_VERSION):
             raise ValueError(f"kind or schema version is not {KIND} {SCHEMA_VERSION}")
-        found = Calibration(
+        found = ScoreCalibration(
             str(body["formula"]),
             body["method"],
             tuple(map(float, body["values"])),
@@ -86,7 +86,7 @@ def read_calibration(run: Path) -> Calibration | None:
     return found
 
 
-def _check(found: Calibration) -> None:
+def _check(found: ScoreCalibration) -> None:
     if found.formula not in FORMULAS or found.method not in METHODS:
         raise ValueError(f"formula {found.formula!r} or method {found.method!r} is unknown")
     values, probabilities = np.array(found.values), np.array(found.probabilities)
@@ -102,8 +102,8 @@ def fit_curve(values: Floats, right: npt.NDArray[np.bool_], method: Method) -> t
     """The curve from the values of boxes (N,) and whether each is right (N,).
 
     Returns:
-        Values and probabilities as ``Calibration`` holds them. The curve rises strictly where the values of
-        the boxes lie, so that boxes keep their ranks.
+        Values and probabilities as ``ScoreCalibration`` holds them. The curve rises strictly where the
+        values of the boxes lie, so that boxes keep their ranks.
 
     Raises:
         ConfigError: for an unknown method, or if all boxes are right or none is.
@@ -131,33 +131,36 @@ def _isotonic(values: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Flo
             pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
     x = np.array([total / count for total, _, count in pools])
     y = np.array([hits / count for _, hits, count in pools])
-    return _strictly(np.concatenate([[0.0], x, [1.0]]), np.concatenate([[0.0], y, [1.0]]))
-
-
-def _strictly(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    keep = np.concatenate([[True], np.diff(x) > _TINY])
-    return x[keep], np.maximum.accumulate(y[keep])
+    if x[0] > 0:
+        x, y = np.append(0.0, x), np.append(0.0, y)
+    if x[-1] < 1:
+        x, y = np.append(x, 1.0), np.append(y, 1.0)
+    return x, y
 
 
 def _platt(values: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """A logistic curve over the logit of the value (Platt 1999, with his targets for few boxes), by Newton's
-    method; kept as straight pieces between 101 places."""
+    method; kept as straight pieces between the values' percentiles."""
     hits, misses = int(right.sum()), int((~right).sum())
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    x = np.column_stack([_logit(values), np.ones_like(values)])
-    weights = np.array([1.0, 0.0])
+    middle, scale = _logit(values).mean(), max(_logit(values).std(), _TINY)
+    x = np.column_stack([(_logit(values) - middle) / scale, np.ones_like(values)])
+    weights = np.zeros(2)
     for _ in range(_NEWTON_STEPS):
-        share = 1 / (1 + np.exp(-np.clip(x @ weights, -50, 50)))
-        gradient = x.T @ (share - target)
-        hessian = (x * (share * (1 - share))[:, None]).T @ x + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-9:
+        share = _logistic(x @ weights)
+        hessian = (x * (share * (1 - share))[:, None]).T @ x + _TINY * np.eye(2)
+        step = np.linalg.solve(hessian, x.T @ (target - share))
+        weights = weights + step
+        if np.abs(step).max() < _TINY:
             break
-    places = np.linspace(0, 1, 101)
+    places = np.unique([0.0, *np.percentile(values, np.arange(101)), 1.0])
     slope = max(float(weights[0]), 0.0)  # a falling curve would turn ranks round
-    y = 1 / (1 + np.exp(-np.clip(slope * _logit(places) + weights[1], -50, 50)))
-    return places, np.maximum.accumulate(y)
+    return places, _logistic(slope * (_logit(places) - middle) / scale + weights[1])
+
+
+def _logistic(values: Floats) -> Floats:
+    out: Floats = 1 / (1 + np.exp(-np.clip(values, -50, 50)))
+    return out
 
 
 def _logit(values: Floats) -> Floats:

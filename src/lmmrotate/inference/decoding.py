@@ -103,8 +103,9 @@ class _Page:
             tokens = tokens[: tokens.index(end) + 1]
         self.tokens += tokens
         self.measured.append(measured[: len(tokens)])
-        self.keep = guard.cut(tokens)
-        self.over |= self.keep is not None
+        if guard is not None:
+            self.keep = guard.cut(tokens)
+            self.over |= self.keep is not None
 
 
 class Writer:
@@ -133,12 +134,15 @@ class Writer:
         found = search(decoder, self._rules, self._measures, len(images), beams, room)
         pages = [_Page() for _ in images]
         for page, (tokens, measured) in zip(pages, found, strict=True):
-            page.add(tokens, measured, self._end, RepetitionGuard(self._vocabulary))
+            page.add(tokens, measured, self._end, self._guard())
         return [self._answer(page) for page in pages]
+
+    def _guard(self) -> RepetitionGuard | None:
+        return None if self._options.grammar == "off" else RepetitionGuard(self._vocabulary)
 
     def _greedy(self, decoder: AnswerDecoder, images: int, room: int) -> list[_Page]:
         rules, pages = self._rules, [_Page() for _ in range(images)]
-        guards = [RepetitionGuard(self._vocabulary) for _ in range(images)]
+        guards = [self._guard() for _ in range(images)]
         known, logits = rules.begin(images), decoder.begin()
         on_cpu = known.device.type == "cpu"
         look_every = _LOOK_EVERY["cpu" if on_cpu else "other"]
@@ -172,7 +176,7 @@ class Writer:
         unread: list[tuple[torch.Tensor, torch.Tensor]],
         rows: list[int],
         pages: list[_Page],
-        guards: list[RepetitionGuard],
+        guards: list[RepetitionGuard | None],
     ) -> None:
         tokens = torch.stack([one for one, _ in unread], dim=1).tolist()
         measured = torch.stack([two for _, two in unread], dim=1).cpu().numpy()

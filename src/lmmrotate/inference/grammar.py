@@ -16,8 +16,9 @@ from lmmrotate.models.base import ModelFamily
 
 Strictness = Literal["off", "syntax", "classes", "boxes"]
 STRICTNESS: tuple[Strictness, ...] = ("off", "syntax", "classes", "boxes")
-"""``off``: anything may be written; ``syntax``: only what can be read; ``classes``: also every class once, in
-the codec's order; ``boxes``: also the boxes of a class in the codec's order."""
+"""``off``: the model is left alone, as in the published code; ``syntax``: only what can be read may be
+written; ``classes``: also every class once, in the codec's order; ``boxes``: also the boxes of a class in the
+codec's order."""
 
 _LEAST, _MOST = -1e30, 1e30  # logits that are no numbers, or infinite, count as these
 

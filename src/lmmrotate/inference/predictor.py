@@ -18,7 +18,7 @@ from lmmrotate.data.images import read_image, to_rgb
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import CheckpointError, ConfigError, Problem
-from lmmrotate.inference.calibration import Calibration, read_calibration
+from lmmrotate.inference.calibration import ScoreCalibration, read_calibration
 from lmmrotate.inference.decoding import Answer, DecodingOptions, Writer
 from lmmrotate.inference.overflow import MOST_SPLITS, can_split, joined, quarters
 from lmmrotate.inference.scores import DEFAULT_FORMULA, FORMULAS, Evidence, evidence_of
@@ -43,7 +43,7 @@ class Predictor:
     """
 
     def __init__(
-        self, family: ModelFamily, codec: BoxCodec, info: RunInfo, calibration: Calibration | None = None
+        self, family: ModelFamily, codec: BoxCodec, info: RunInfo, calibration: ScoreCalibration | None = None
     ) -> None:
         """
         Args:

@@ -12,8 +12,6 @@ _NEAR_BINS = 1
 _RECENT_BOXES = 16
 _STALLED_BOXES = 8
 """So many boxes in a row, each near one of the last 16 of its class, are no progress."""
-_STALLED_TOKENS = 64
-"""So many tokens without a new box are none, either; class names are far shorter."""
 
 
 class Vocabulary:
@@ -33,8 +31,8 @@ class Vocabulary:
 class RepetitionGuard:
     """Reads one answer as it is written.
 
-    It is repetition when a box of a class is written a second time, when eight boxes in a row lie within a
-    bin of one of the last 16 of their class, and when 64 tokens bring no new box.
+    It is repetition when a box of a class is written a second time, and when eight boxes in a row lie within
+    a bin of one of the last 16 of their class.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -64,8 +62,6 @@ class RepetitionGuard:
                 self._box.append(bin_)
                 if len(self._box) == self._known.numbers and (keep := self._finish_box()) is not None:
                     return keep
-            if self._read - self._box_end > _STALLED_TOKENS:
-                return self._box_end
         return None
 
     def _finish_box(self) -> int | None:
