@@ -213,7 +213,7 @@ def test_boxes_that_stay_where_they_are_end_the_answer() -> None:
     stuck = "car" + "<sep>".join(rows)  # three boxes, each a bin further on every time
     answer = written(stuck)
     assert answer.repetition
-    assert stuck == answer.text + answer.repetition.removesuffix("</s>")
+    assert stuck.startswith(answer.text + answer.repetition)
     assert answer.text.count("<sep>") == 2, "the three, and none of the eight that brought no progress"
     street = "car" + "<sep>".join(box(*(3 * step + place for place in range(8))) for step in range(30))
     assert written(street).text == street, "parked side by side"

@@ -14,10 +14,13 @@ from lmmrotate.data.manifest import read_manifest
 from lmmrotate.data.predictions import read_predictions
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
 from lmmrotate.inference.batch import predict_to_file
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import RUN_FILE, read_run
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
+
+SHORT = DecodingOptions(max_new_tokens=20, overflow="keep")
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_images_come_as_paths_pictures_and_arrays(run: Path, tmp_path: Path) -> 
     picture = Image.fromarray(pixels)
     path = tmp_path / "a.png"
     picture.save(path)
-    found = predictor.predict([path, str(path), picture, pixels], batch_size=3, max_new_tokens=40)
+    found = predictor.predict([path, str(path), picture, pixels], batch_size=3, options=SHORT)
     assert [p.image for p in found] == [path.as_posix(), path.as_posix(), "2", "3"]
     assert {p.text for p in found} == {found[0].text}
     assert {(p.width, p.height) for p in found} == {(90, 40)}
@@ -40,7 +43,6 @@ def test_images_come_as_paths_pictures_and_arrays(run: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(prediction.scores, found[0].scores, atol=1e-5)
         assert (prediction.quads >= 0).all()
         assert (prediction.quads <= (90, 40)).all()
-    assert found[0].truncated
     assert predictor.predict([]) == []
 
 
@@ -84,7 +86,7 @@ def test_interrupted_calls_go_on(run: Path, tmp_path: Path, monkeypatch: pytest.
     manifest = read_manifest(tmp_path / "data" / "train.jsonl")
     images = [(r.image, manifest.image_path(r)) for r in manifest.records]
     whole = tmp_path / "whole.jsonl"
-    predict_to_file(predictor, [*images, images[0]], whole, batch_size=1, max_new_tokens=20)
+    predict_to_file(predictor, [*images, images[0]], whole, batch_size=1, options=SHORT)
 
     predicted: list[str] = []
     original = Predictor.predict_pictures
@@ -100,15 +102,15 @@ def test_interrupted_calls_go_on(run: Path, tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "predict_pictures", failing)
         with pytest.raises(KeyboardInterrupt):
-            predict_to_file(predictor, images, output, batch_size=1, max_new_tokens=20)
+            predict_to_file(predictor, images, output, batch_size=1, options=SHORT)
     assert not output.exists()
     with part.open("a") as file:
         file.write('{"image": "cut off by the ki')
     with pytest.raises(ConfigError, match="begun by another model or with other settings"):
-        predict_to_file(predictor, images, output, num_beams=2)
+        predict_to_file(predictor, images, output)
     with FileLock(tmp_path / ".out.jsonl.part.lock"), pytest.raises(ConfigError, match="another process"):
-        predict_to_file(predictor, images, output, max_new_tokens=20)
-    result = predict_to_file(predictor, images, output, batch_size=1, max_new_tokens=20)
+        predict_to_file(predictor, images, output, options=SHORT)
+    result = predict_to_file(predictor, images, output, batch_size=1, options=SHORT)
     assert (result.resumed, result.predicted) == (2, 2)
     assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.jsonl"]
     assert [p.image for p in read_predictions(output).images] == [name for name, _ in images]
@@ -159,7 +161,7 @@ def test_images_of_any_kind_are_predicted(run: Path, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6 if name == "turned.jpg" else 1  # 6: the camera lay on its side
         picture.save(tmp_path / name, exif=exif)
-    found = Predictor.from_run(run).predict([tmp_path / name for name in pictures], max_new_tokens=3)
+    found = Predictor.from_run(run).predict([tmp_path / name for name in pictures], options=SHORT)
     sizes = {Path(p.image).name: (p.width, p.height) for p in found}
     assert sizes == {name: p.size for name, p in pictures.items()} | {"turned.jpg": (20, 30)}
 
