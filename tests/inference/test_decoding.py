@@ -22,6 +22,7 @@ from lmmrotate.inference.measures import Measures
 from lmmrotate.models.bart_decoder import BartAnswerDecoder
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.loading import load_family
+from lmmrotate.training.lora import Lora
 
 from ..models.published_stop import published_stop
 
@@ -169,6 +170,22 @@ def test_spread_tells_sure_locations_from_unsure_ones(
         assert answer.spreads[place, 0] == pytest.approx(np.sqrt(shares @ off**2), rel=0.02, abs=0.3)
         chord = 2000 / (2 * np.pi) * np.sin(np.pi * off / 1000)
         assert answer.spreads[place, 1] == pytest.approx(np.sqrt(shares @ chord**2), rel=0.02, abs=0.3)
+
+
+def test_adapters_take_part(pictures: list[Image.Image]) -> None:
+    """Validation during a LoRA training asks the model with its adapters."""
+    torch.manual_seed(0)
+    family = load_family("tiny-random", tokens=CODEC.special_tokens, image_square_length=64)
+    assert isinstance(family, Florence2Family)
+    Lora(family, rank=4, alpha=8, dropout=0.1)
+    for name, weights in family.model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weights, std=0.5)
+    expected = generated(family, pictures, max_new_tokens=12).sequences[:, 1:].tolist()
+    found = write(family, pictures, max_new_tokens=12, grammar="off")
+    assert [a.token_ids.tolist() for a in found] == [
+        row[: len(a.token_ids)] for a, row in zip(found, expected, strict=True)
+    ]
 
 
 def test_options_are_checked() -> None:

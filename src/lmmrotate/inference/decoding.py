@@ -95,7 +95,11 @@ class _Page:
     """How many tokens to keep of an answer that repeats itself."""
 
     def add(
-        self, tokens: list[int], measured: npt.NDArray[np.float32], end: int, guard: RepetitionGuard
+        self,
+        tokens: list[int],
+        measured: npt.NDArray[np.float32],
+        end: int,
+        guard: RepetitionGuard | None,
     ) -> None:
         """Take n further tokens, and (n, 6) about them; what follows the end token is none of the answer."""
         if end in tokens:

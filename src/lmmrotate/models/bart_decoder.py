@@ -1,13 +1,13 @@
 """Writing with BART's decoder, a token of every answer at a time.
 
 The same numbers as ``BartDecoder`` of Transformers, without what its general form costs: keys and values of
-the encoder's states are computed once, queries, keys and values of a layer by one product, and the caches
-are written in place.
+the encoder's states are computed once, queries, keys and values of a layer by one product, the caches are
+written in place, and no module is called.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,16 +17,28 @@ from torch.nn import functional
 _FIRST_CAPACITY = 64  # tokens; doubled when full
 
 
+Linear = tuple[torch.Tensor, torch.Tensor]  # weight and bias
+Norm = tuple[torch.Tensor, torch.Tensor, float]  # weight, bias and epsilon
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A decoder layer and what is computed for it once a batch."""
+    """The numbers of a decoder layer, and what is computed with them once a batch."""
 
-    module: Any
-    qkv_weight: torch.Tensor
-    qkv_bias: torch.Tensor
+    qkv: Linear
+    own_out: Linear
+    own_norm: Norm
+    ask: Linear
+    """For queries to the encoder's states, scaled for the softmax."""
+    other_out: Linear
+    other_norm: Norm
+    first: Linear
+    second: Linear
+    last_norm: Norm
     keys: torch.Tensor
-    """(B, heads, P, d / heads) of the encoder's states."""
+    """(B, heads, d / heads, P) of the encoder's states."""
     values: torch.Tensor
+    """(B, heads, P, d / heads)."""
 
 
 class BartAnswerDecoder:
@@ -67,18 +79,29 @@ class BartAnswerDecoder:
 
     def _prepared(self, layer: Any, states: torch.Tensor) -> _Layer:
         own, other = layer.self_attn, layer.encoder_attn
-        parts = (own.q_proj, own.k_proj, own.v_proj)
+        qkv = [_linear(part) for part in (own.q_proj, own.k_proj, own.v_proj)]
+        weight, bias = _linear(other.q_proj)
+        scale = (states.shape[2] // self._heads) ** -0.5
+        keys, values = (
+            self._split(functional.linear(states, *_linear(p))) for p in (other.k_proj, other.v_proj)
+        )
         return _Layer(
-            layer,
-            torch.cat([part.weight for part in parts]),
-            torch.cat([part.bias for part in parts]),
-            self._split(other.k_proj(states)),
-            self._split(other.v_proj(states)),
+            qkv=(torch.cat([weight for weight, _ in qkv]), torch.cat([bias for _, bias in qkv])),
+            own_out=_linear(own.out_proj),
+            own_norm=_norm(layer.self_attn_layer_norm),
+            ask=(weight * scale, bias * scale),
+            other_out=_linear(other.out_proj),
+            other_norm=_norm(layer.encoder_attn_layer_norm),
+            first=_linear(layer.fc1),
+            second=_linear(layer.fc2),
+            last_norm=_norm(layer.final_layer_norm),
+            keys=keys.transpose(2, 3).contiguous(),
+            values=values.contiguous(),
         )
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         """(B, T, d) to (B, heads, T, d / heads)."""
-        return states.view(*states.shape[:2], self._heads, -1).transpose(1, 2).contiguous()
+        return states.view(*states.shape[:2], self._heads, -1).transpose(1, 2)
 
     def begin(self) -> torch.Tensor:
         return self.step(self._start)
@@ -89,31 +112,28 @@ class BartAnswerDecoder:
             self._cache = torch.cat([self._cache, torch.empty_like(self._cache)], dim=4)
         self._length += 1
         positions = self._decoder.embed_positions
-        x = self._decoder.layernorm_embedding(
-            self._table[tokens] + positions.weight[place + positions.offset]
-        )
+        x = self._table[tokens] + positions.weight[place + positions.offset]
+        x = _normed(x, _norm(self._decoder.layernorm_embedding))
         for layer, cache in zip(self._layers, self._cache, strict=True):
             x = self._through(layer, cache, x, place)
         return functional.linear(x, self._head_weight, self._head_bias).float()
 
     def _through(self, layer: _Layer, cache: torch.Tensor, x: torch.Tensor, place: int) -> torch.Tensor:
         """One layer: states (R, d) of the tokens at ``place`` in, states out."""
-        module = layer.module
         rows, width = x.shape
-        qkv = functional.linear(x, layer.qkv_weight, layer.qkv_bias)
+        qkv = functional.linear(x, *layer.qkv)
         query, key, value = qkv.view(rows, 3, self._heads, 1, -1).unbind(1)
         cache[0, :, :, place], cache[1, :, :, place] = key[:, :, 0], value[:, :, 0]
         keys, values = cache[:, :, :, : place + 1]
-        seen = functional.scaled_dot_product_attention(query, keys, values)
-        x = module.self_attn_layer_norm(x + module.self_attn.out_proj(seen.reshape(rows, width)))
+        seen = functional.scaled_dot_product_attention(query, keys, values).view(rows, width)
+        x = _normed(x + functional.linear(seen, *layer.own_out), layer.own_norm)
         # All answers about an image ask the same keys: they stand where a text's tokens would.
-        asked = module.encoder_attn.q_proj(x).view(-1, self._beams, width)
-        asked = asked.view(*asked.shape[:2], self._heads, -1).transpose(1, 2)
-        seen = functional.scaled_dot_product_attention(asked, layer.keys, layer.values)
+        asked = self._split(functional.linear(x, *layer.ask).view(-1, self._beams, width))
+        seen = (asked @ layer.keys).softmax(dim=-1) @ layer.values
         seen = seen.transpose(1, 2).reshape(rows, width)
-        x = module.encoder_attn_layer_norm(x + module.encoder_attn.out_proj(seen))
-        out: torch.Tensor = module.final_layer_norm(x + module.fc2(self._activation(module.fc1(x))))
-        return out
+        x = _normed(x + functional.linear(seen, *layer.other_out), layer.other_norm)
+        inner = self._activation(functional.linear(x, *layer.first))
+        return _normed(x + functional.linear(inner, *layer.second), layer.last_norm)
 
     def reorder(self, rows: torch.Tensor) -> None:
         self._cache[..., : self._length, :] = self._cache[:, :, rows, :, : self._length]
@@ -122,6 +142,23 @@ class BartAnswerDecoder:
         beams = torch.arange(self._beams, device=images.device)
         self._cache = self._cache[:, :, (images[:, None] * self._beams + beams).flatten()]
         self._layers = [
-            _Layer(one.module, one.qkv_weight, one.qkv_bias, one.keys[images], one.values[images])
-            for one in self._layers
+            replace(one, keys=one.keys[images], values=one.values[images]) for one in self._layers
         ]
+
+
+def _linear(module: nn.Module) -> Linear:
+    """Weight and bias of a linear module, also of one with an adapter beside it (PEFT)."""
+    if type(module) is nn.Linear:
+        return module.weight, module.bias
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    nothing = module(weight.new_zeros(weight.shape[1]))
+    return (module(torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)) - nothing).T, nothing
+
+
+def _norm(module: nn.LayerNorm) -> Norm:
+    return module.weight, module.bias, module.eps
+
+
+def _normed(x: torch.Tensor, norm: Norm) -> torch.Tensor:
+    weight, bias, epsilon = norm
+    return functional.layer_norm(x, weight.shape, weight, bias, epsilon)

@@ -37,5 +37,7 @@ class SquareResize:
         # One multiplication and one addition a value: (x / 255 - mean) / std.
         scale = 1 / (255 * np.asarray(self.std, dtype=np.float32))
         shift = -np.asarray(self.mean, dtype=np.float32) / np.asarray(self.std, dtype=np.float32)
-        normalised = pixels.astype(np.float32) * scale + shift
-        return torch.from_numpy(normalised).permute(0, 3, 1, 2).contiguous()
+        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float()
+        return planes.mul_(torch.from_numpy(scale)[:, None, None]).add_(
+            torch.from_numpy(shift)[:, None, None]
+        )
