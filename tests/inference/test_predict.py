@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 
 from lmmrotate.cli.main import main
-from lmmrotate.data.manifest import read_manifest
 from lmmrotate.data.predictions import read_predictions
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
-from lmmrotate.inference.batch import predict_to_file
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import RUN_FILE, read_run
@@ -81,43 +78,6 @@ def test_wrong_devices_and_runs_are_named(run: Path) -> None:
         Predictor.from_run(run)
 
 
-def test_interrupted_calls_go_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = Predictor.from_run(run)
-    manifest = read_manifest(tmp_path / "data" / "train.jsonl")
-    images = [(r.image, manifest.image_path(r)) for r in manifest.records]
-    whole = tmp_path / "whole.jsonl"
-    predict_to_file(predictor, [*images, images[0]], whole, batch_size=1, options=SHORT)
-
-    predicted: list[str] = []
-    original = Predictor.predict_pictures
-
-    def failing(self: Predictor, names: list[str], *rest: object, **options: object) -> object:
-        if len(predicted) == 2:
-            raise KeyboardInterrupt
-        predicted.extend(names)
-        return original(self, names, *rest, **options)  # type: ignore[arg-type]
-
-    output = tmp_path / "out.jsonl"
-    part = tmp_path / "out.jsonl.part"
-    with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "predict_pictures", failing)
-        with pytest.raises(KeyboardInterrupt):
-            predict_to_file(predictor, images, output, batch_size=1, options=SHORT)
-    assert not output.exists()
-    with part.open("a") as file:
-        file.write('{"image": "cut off by the ki')
-    with pytest.raises(ConfigError, match="begun by another model or with other settings"):
-        predict_to_file(predictor, images, output)
-    with FileLock(tmp_path / ".out.jsonl.part.lock"), pytest.raises(ConfigError, match="another process"):
-        predict_to_file(predictor, images, output, options=SHORT)
-    result = predict_to_file(predictor, images, output, batch_size=1, options=SHORT)
-    assert (result.resumed, result.predicted) == (2, 2)
-    assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.jsonl"]
-    assert [p.image for p in read_predictions(output).images] == [name for name, _ in images]
-    for left, right in zip(read_predictions(whole).images, read_predictions(output).images, strict=True):
-        assert (left.text, left.scores) == (right.text, right.scores)
-
-
 def test_command_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     images = tmp_path / "data" / "images"
     (images / "broken.png").write_bytes((images / "train0.png").read_bytes()[:60])
@@ -164,35 +124,6 @@ def test_images_of_any_kind_are_predicted(run: Path, tmp_path: Path) -> None:
     found = Predictor.from_run(run).predict([tmp_path / name for name in pictures], options=SHORT)
     sizes = {Path(p.image).name: (p.width, p.height) for p in found}
     assert sizes == {name: p.size for name, p in pictures.items()} | {"turned.jpg": (20, 30)}
-
-
-def test_outputs_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:
-    predictor = Predictor.from_run(run)
-    (tmp_path / "file").touch()
-    for output, message in [(tmp_path, "is a folder"), (tmp_path / "file" / "x.jsonl", "cannot be written")]:
-        with pytest.raises((ConfigError, DataError), match=message):
-            predict_to_file(predictor, [], output)
-    part = tmp_path / "p.jsonl.part"
-    for damage in (b"\xff\xfe\n", predictor.header.line().encode() + b"garbage\n"):
-        part.write_bytes(damage)
-        with pytest.raises((ConfigError, DataError)):
-            predict_to_file(predictor, [], tmp_path / "p.jsonl")
-    image = str(tmp_path / "data" / "images" / "train0.png")
-    assert (
-        main(
-            [
-                "predict",
-                "--model",
-                str(run),
-                image,
-                "--draw",
-                str(tmp_path / "file"),
-                "-o",
-                str(tmp_path / "q.jsonl"),
-            ]
-        )
-        == 2
-    )
 
 
 def test_options_may_stand_before_images(run: Path, tmp_path: Path) -> None:

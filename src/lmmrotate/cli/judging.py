@@ -10,6 +10,7 @@ from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.inference.batch import predict_to_file
 from lmmrotate.inference.predictor import Predictor
+from lmmrotate.inference.sources import FileSource
 from lmmrotate.report.html import write_report
 
 
@@ -18,7 +19,7 @@ def judge(
 ) -> Evaluation:
     """Score ``predictor`` on a manifest; writes ``stem`` + ``.jsonl`` and ``.html``."""
     output = stem.with_suffix(".jsonl")
-    images = [(record.image, manifest.image_path(record)) for record in manifest.records]
+    images = [(record.image, FileSource(manifest.image_path(record))) for record in manifest.records]
     predict_to_file(predictor, images, output, batch_size=16)
     predictions = read_predictions(output)
     evaluation = evaluate(manifest, predictions)

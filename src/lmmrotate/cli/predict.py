@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmmrotate.assets import TINY
 from lmmrotate.cli.common import (
@@ -17,6 +18,10 @@ from lmmrotate.cli.common import (
 )
 from lmmrotate.errors import ConfigError
 from lmmrotate.runs import RUN_FILE
+
+if TYPE_CHECKING:
+    from lmmrotate.inference.batch import BatchResult
+    from lmmrotate.inference.shares import Share
 
 log = logging.getLogger("lmmrotate")
 
@@ -64,6 +69,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="answers that reach the limit: ask again about four parts of the image, or keep what there is "
         "(default: %(default)s)",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: here, or in every process that torchrun or srun starts; ray: on a Ray cluster, or on "
+        "this machine where there is none (default: %(default)s)",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
@@ -80,35 +92,55 @@ def run(args: argparse.Namespace) -> int:
     with collector_paused():
         from lmmrotate.inference.batch import predict_to_file
         from lmmrotate.inference.decoding import DecodingOptions
-        from lmmrotate.inference.predictor import Predictor
+        from lmmrotate.inference.predictor import Predictor, own_device
+        from lmmrotate.inference.shares import share_from_environment
+        from lmmrotate.inference.sources import FileSource
 
         quiet_transformers()
-        predictor = Predictor.from_run(args.model, device=args.device)
-    result = predict_to_file(
-        predictor,
-        images,
-        args.output,
-        batch_size=args.batch_size,
-        options=DecodingOptions(
+        options = DecodingOptions(
             num_beams=args.num_beams,
             max_new_tokens=args.max_new_tokens,
             grammar=args.grammar,
             overflow=args.overflow,
-        ),
+        )
+        share = share_from_environment()
+        engine = None
+        if args.engine == "ray":
+            from lmmrotate.inference.ray_engine import on_ray
+
+            engine = on_ray(args.model, args.device, options)
+        device = args.device or own_device(share.local_rank)
+        predictor = Predictor.from_run(args.model, device=device)
+    result = predict_to_file(
+        predictor,
+        [(name, FileSource(path)) for name, path in images],
+        args.output,
+        batch_size=args.batch_size,
+        options=options,
+        share=share,
+        engine=engine,
     )
     for message in result.unreadable:
         log.error("skipped: %s", message)
-    drawn = _draw(args.output, dict(images), args.draw) if args.draw else 0
+    drawn = _draw(args.output, dict(images), args.draw) if args.draw and result.finished else 0
     if args.json:
         show_json(vars(result) | {"drawn": drawn})
     else:
-        taken = f", {result.resumed} taken over from an interrupted call" if result.resumed else ""
-        show(
-            f"{result.path}: {result.predicted} images predicted{taken}, {len(result.unreadable)} unreadable"
-        )
-        if args.draw:
+        _tell(result, share)
+        if args.draw and result.finished:
             show(f"{args.draw}: {drawn} pictures")
     return 1 if result.unreadable else 0
+
+
+def _tell(result: BatchResult, share: Share) -> None:
+    taken = f", {result.resumed} taken over from an earlier call" if result.resumed else ""
+    speed = f" ({result.predicted / result.seconds:.1f} a second)" if result.predicted else ""
+    who = (
+        f"{result.path}: " if share.count == 1 else f"{result.path}: process {share.rank} of {share.count}: "
+    )
+    left = "" if result.finished else "; others are still at work"
+    unreadable = f"{len(result.unreadable)} unreadable"
+    show(f"{who}{result.predicted} images predicted{speed}{taken}, {unreadable}{left}")
 
 
 def _images(args: argparse.Namespace) -> list[tuple[str, Path]]:

@@ -8,6 +8,9 @@ The first line is a header, every further line one image::
      "detections": [{"label": "plane", "quad": [x1, …, y4], "score": 0.93}],
      "problems": [{"kind": "incomplete_box", "text": "<loc_3>"}], "truncated": false, "seconds": 0.12}
 
+``seconds`` may be missing; ``predict`` notes the time of all images in a hidden file beside this one, so that
+the same finds make the same file.
+
 ``image`` is the name that the manifest gives the image, or any other path. It tells images apart; nothing
 opens a file by a name from here.
 """
@@ -15,7 +18,7 @@ opens a file by a name from here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from lmmrotate.data.jsonl import (
     get_size,
     quad_numbers,
     read_jsonl,
+    read_note,
     write_text_atomic,
 )
 from lmmrotate.data.records import Prediction
@@ -82,6 +86,7 @@ class Predictions:
 
 def prediction_line(prediction: Prediction) -> str:
     """One line of the file, newline included."""
+    seconds = {"seconds": round(prediction.seconds, 6)} if prediction.seconds else {}
     return dump_line(
         {
             "image": prediction.image,
@@ -96,8 +101,8 @@ def prediction_line(prediction: Prediction) -> str:
             ],
             "problems": [{"kind": p.kind, "text": p.text} for p in prediction.problems],
             "truncated": prediction.truncated,
-            "seconds": round(prediction.seconds, 6),
         }
+        | seconds
     )
 
 
@@ -125,7 +130,29 @@ def read_predictions(path: Path) -> Predictions:
             )
         first_line[prediction.image] = number
         images.append(prediction)
-    return Predictions(header, tuple(images))
+    return Predictions(header, tuple(_timed(images, path)))
+
+
+def write_timing(path: Path, images: int, seconds: float) -> None:
+    """Note beside a predictions file how long its images took in all: two runs that find the same write the
+    same file, but never take the same time."""
+    body = {"images": images, "seconds": round(seconds, 6)}
+    write_text_atomic(_timing_path(path), [dump_line(body)])
+
+
+def _timing_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.timing.json")
+
+
+def _timed(images: list[Prediction], path: Path) -> list[Prediction]:
+    """The predictions with the mean of the note beside their file, where there is one for as many."""
+    note = read_note(_timing_path(path))
+    if not isinstance(note, dict) or note.get("images") != len(images) or any(p.seconds for p in images):
+        return images
+    seconds = note.get("seconds")
+    if not isinstance(seconds, (int, float)) or not images:
+        return images
+    return [replace(prediction, seconds=seconds / len(images)) for prediction in images]
 
 
 def parse_prediction(row: Mapping[str, Any], classes: tuple[str, ...], where: str) -> Prediction:

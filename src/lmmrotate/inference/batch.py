@@ -1,23 +1,35 @@
-"""Predicting many images into one predictions file, through interruptions and bad images."""
+"""Predicting many images into one predictions file, through interruptions, bad images, and by many processes.
+
+The file is the same, byte for byte, however it came about: work is cut into fixed chunks, each of which is
+always predicted as one batch, and the file is written once, in the order of the images, by whoever finds all
+chunks finished.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from lmmrotate.data.images import read_image
 from lmmrotate.data.jsonl import write_text_atomic
-from lmmrotate.data.predictions import Predictions, PredictionsHeader, prediction_line, read_predictions
+from lmmrotate.data.predictions import PredictionsHeader, prediction_line, read_predictions, write_timing
 from lmmrotate.data.progress import progress_bar
-from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.inference.decoding import DecodingOptions
+from lmmrotate.inference.parts import Chunk, Parts, append
 from lmmrotate.inference.predictor import DEFAULT, Predictor
+from lmmrotate.inference.shares import Share
+from lmmrotate.inference.sources import ImageSource
+
+Work = Sequence[tuple[str, ImageSource]]
+"""Names in the file, and where the pictures are."""
+Engine = Callable[[Iterable[tuple[int, Work]]], Iterator[tuple[int, Chunk]]]
+"""From numbered chunks of work to what became of them, in any order."""
 
 
 @dataclass(frozen=True)
@@ -26,94 +38,153 @@ class BatchResult:
 
     path: Path
     predicted: int
-    """Images predicted in this call."""
+    """Images predicted in this call by this process."""
     resumed: int
-    """Images taken over from an interrupted call."""
+    """Images of this process's share that were finished before."""
     unreadable: tuple[str, ...]
-    """One message an image that could not be read; they have no line in the file."""
+    """One message an image that could not be read; they have no line in the file. Those of all processes, if
+    this one has written the file."""
+    finished: bool
+    """The file is written; else other processes are still at work."""
+    seconds: float
+    """That predicting took."""
 
 
 def predict_to_file(
     predictor: Predictor,
-    images: Sequence[tuple[str, Path]],
+    images: Work,
     output: Path,
     *,
     batch_size: int = 8,
     options: DecodingOptions = DEFAULT,
+    share: Share | None = None,
+    engine: Engine | None = None,
 ) -> BatchResult:
-    """Predict ``images``, pairs of (name in the file, path), and write ``output`` in their order.
+    """Predict ``images`` and write ``output`` in their order.
 
-    Finished images are kept in ``output`` + ``.part``; a call that was interrupted goes on from there,
-    and ``output`` itself appears only when it is complete. Images that cannot be read are reported and
-    left out.
+    A call that was interrupted goes on where it was; the output appears when it is complete. One that is
+    there already, by the same model and options and newer than all its images, is left as it is. Images that
+    cannot be read are reported and left out.
+
+    Args:
+        share: this process among others that have been given the same images; default: it is alone.
+        engine: what predicts the chunks; default: ``predictor``, here.
 
     Raises:
-        ConfigError: if the part file belongs to another model or other settings, or another process is
-            writing the same output.
-        DataError: if the output cannot be written, or the part file is damaged.
+        ConfigError: if what was begun belongs to another model, other options or other images, or another
+            process is doing this one's share.
+        DataError: if the output cannot be written, or what was begun is damaged.
     """
-    header = replace(predictor.header, settings={**predictor.header.settings, **asdict(options)})
+    begin = time.perf_counter()
+    share = share or Share()
+    engine = engine or in_this_process(predictor, options)
+    images = list(dict(images).items())  # an image named twice is predicted once
+    settings = {**predictor.header.settings, **asdict(options), "batch_size": batch_size}
+    header = replace(predictor.header, settings=settings)
     if output.is_dir():
         raise ConfigError(f"{output}: is a folder; give the file to write")
-    part = output.with_name(output.name + ".part")
-    images = list(dict(images).items())  # an image named twice is predicted once
-    unreadable: list[str] = []
+    if (known := _finished_before(output, header, images)) is not None:
+        return BatchResult(output, 0, len(images) - len(known), known, True, 0.0)
+    chunks = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    names = [[name for name, _ in chunk] for chunk in chunks]
+    parts = Parts(output, header, names)
+    own = share.takes(names)
+    process = f"{share.rank:05d}-of-{share.count:05d}"
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(part.with_name(f".{part.name}.lock"), timeout=0) as lock:
-            done = _read_part(part, header)
-            resumed = len(done)
-            todo = [(name, path) for name, path in images if name not in done]
-            with part.open("a", encoding="utf-8") as file, progress_bar("images") as progress:
-                task = progress.add_task("predicting", total=len(images), completed=resumed)
-                for start in range(0, len(todo), batch_size):
-                    chunk = todo[start : start + batch_size]
-                    names, pictures = _read_pictures(chunk, unreadable)
-                    if pictures:
-                        for prediction in predictor.predict_pictures(names, pictures, options):
-                            done[prediction.image] = prediction
-                            file.write(prediction_line(prediction))
-                        file.flush()
-                        os.fsync(file.fileno())
-                    progress.advance(task, len(chunk))
-            Predictions(header, tuple(done[name] for name, _ in images if name in done)).write(output)
-            part.unlink()
-        Path(lock.lock_file).unlink(missing_ok=True)
+        parts.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(parts.folder / f"{process}.lock", timeout=0):
+            done = parts.read()
+            todo = [number for number in own if number not in done]
+            resumed = sum(len(chunks[number]) for number in own if number in done)
+            with (
+                parts.open_own(process) as file,
+                progress_bar("images", share.rank == 0) as progress,
+            ):
+                task = progress.add_task(
+                    "predicting", total=resumed + sum(len(chunks[n]) for n in todo), completed=resumed
+                )
+                for number, chunk in engine((number, chunks[number]) for number in todo):
+                    append(file, number, chunk)
+                    done[number] = chunk
+                    progress.advance(task, len(chunks[number]))
+        seconds = time.perf_counter() - begin
+        finished = _finish(parts, output, header)
     except Timeout:
         raise ConfigError(f"{output}: another process is writing it") from None
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error}") from error
-    return BatchResult(output, len(todo) - len(unreadable), resumed, tuple(unreadable))
+    mine = done if finished else {number: done[number] for number in own}
+    unreadable = [message for number in sorted(mine) for message in mine[number].unreadable.values()]
+    predicted = sum(len(done[number].lines) for number in todo)
+    return BatchResult(output, predicted, resumed, tuple(unreadable), finished, seconds)
 
 
-def _read_pictures(
-    chunk: Sequence[tuple[str, Path]], unreadable: list[str]
-) -> tuple[list[str], list[Image.Image]]:
+def in_this_process(predictor: Predictor, options: DecodingOptions) -> Engine:
+    """The engine that predicts one chunk after the other."""
+
+    def run(chunks: Iterable[tuple[int, Work]]) -> Iterator[tuple[int, Chunk]]:
+        for number, chunk in chunks:
+            yield number, predict_chunk(predictor, chunk, options)
+
+    return run
+
+
+def predict_chunk(predictor: Predictor, chunk: Work, options: DecodingOptions) -> Chunk:
+    """Predict the images of a chunk that can be read, as one batch."""
     names: list[str] = []
     pictures: list[Image.Image] = []
-    for name, path in chunk:
+    unreadable: dict[str, str] = {}
+    for name, source in chunk:
         try:
-            pictures.append(read_image(path))
+            pictures.append(source.read())
             names.append(name)
         except DataError as error:
-            unreadable.append(str(error))
-    return names, pictures
+            unreadable[name] = str(error)
+    predictions = predictor.predict_pictures(names, pictures, options)
+    # How long it took is not part of what was found, so that files of two runs are the same.
+    lines = tuple(prediction_line(replace(prediction, seconds=0.0)) for prediction in predictions)
+    return Chunk(lines, unreadable, sum(prediction.seconds for prediction in predictions))
 
 
-def _read_part(part: Path, header: PredictionsHeader) -> dict[str, Prediction]:
-    """Predictions of an interrupted call; starts the file where there is none.
+def _finish(parts: Parts, output: Path, header: PredictionsHeader) -> bool:
+    """Write the output if all chunks are finished and no other process has done so; whether it is written."""
+    try:
+        with FileLock(parts.folder / "finish.lock"):
+            if not any(parts.folder.glob("*.jsonl")):
+                return output.exists()  # written by another process a moment ago
+            done = parts.read()
+            if not parts.is_complete(done):
+                return False
+            ordered = [done[number] for number in sorted(done)]
+            bad = [name for chunk in ordered for name in chunk.unreadable]
+            lines = [line for chunk in ordered for line in chunk.lines]
+            write_timing(output, len(lines), sum(chunk.seconds for chunk in ordered))
+            write_text_atomic(output, [_with_unreadable(header, bad).line(), *lines])
+            parts.remove()
+    except FileNotFoundError:  # the folder went away with that process's last act
+        return output.exists()
+    return True
 
-    A last line without its newline was cut off by the interruption and is dropped.
-    """
-    raw = part.read_bytes() if part.exists() else b""
-    whole, newline, _cut = raw.rpartition(b"\n")
-    if not newline:
-        write_text_atomic(part, [header.line()])
-        return {}
-    part.write_bytes(whole + newline)
-    first, *_ = whole.partition(b"\n")
-    if first + newline != header.line().encode():
-        raise ConfigError(
-            f"{part}: was begun by another model or with other settings; remove it or choose another output"
-        )
-    return {prediction.image: prediction for prediction in read_predictions(part).images}
+
+def _with_unreadable(header: PredictionsHeader, names: Sequence[str]) -> PredictionsHeader:
+    return replace(header, settings={**header.settings, "unreadable": list(names)}) if names else header
+
+
+def _finished_before(output: Path, header: PredictionsHeader, images: Work) -> tuple[str, ...] | None:
+    """Messages on unreadable images of an output that holds what is asked for; None if there is none."""
+    if not output.exists():
+        return None
+    with suppress(DataError, OSError):
+        written = output.stat().st_mtime_ns
+        found = read_predictions(output)
+        bad = found.header.settings.get("unreadable", [])
+        names = {name: source.path for name, source in images}
+        in_file = [p.image for p in found.images]
+        if (
+            found.header == _with_unreadable(header, bad)
+            and in_file == [name for name in names if name not in set(bad)]
+            and set(bad) <= set(names)
+            and all(path.stat().st_mtime_ns <= written for path in names.values())
+        ):
+            return tuple(f"{names[name]}: could not be read when {output} was written" for name in bad)
+    return None

@@ -208,6 +208,12 @@ class Predictor:
         return tuple(np.clip(calibrated, 0.0, 1.0).tolist())
 
 
+def own_device(local_rank: int) -> str | None:
+    """The device of one of several processes on a machine: GPUs in turn; None where there is none."""
+    count = torch.cuda.device_count()
+    return f"cuda:{local_rank % count}" if count else None
+
+
 def _picture(image: ImageInput) -> Image.Image:
     return read_image(Path(image)) if isinstance(image, (str, Path)) else to_rgb(image)
 
