@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmmrotate.assets import TINY
 from lmmrotate.cli.common import (
     add_verbosity,
     collector_paused,
+    fraction,
     positive_int,
     quiet_transformers,
     show,
@@ -21,6 +22,7 @@ from lmmrotate.runs import RUN_FILE
 
 if TYPE_CHECKING:
     from lmmrotate.inference.batch import BatchResult
+    from lmmrotate.inference.scenes import SceneOptions
     from lmmrotate.inference.shares import Share
 
 log = logging.getLogger("lmmrotate")
@@ -69,6 +71,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="answers that reach the limit: ask again about four parts of the image, or keep what there is "
         "(default: %(default)s)",
     )
+    _add_scenes(parser)
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
@@ -85,14 +88,64 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=run)
 
 
+def _add_scenes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("scenes", "images larger than the model's tiles")
+    group.add_argument(
+        "--tile",
+        metavar="PX",
+        default="auto",
+        help="side of the tiles that scenes are cut into; off: every image is looked at as a whole; auto: "
+        "the model's own side, for images longer than one and a half of it, but not those of a manifest "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--tile_gap", type=int, metavar="PX", help="their overlap (default: a quarter)")
+    group.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="2: everything twice as large, 0.5: half; several: what is found at all of them is merged",
+    )
+    group.add_argument(
+        "--tta",
+        choices=("none", "flips", "all"),
+        default="none",
+        help="also show every tile mirrored, or mirrored and turned (default: %(default)s)",
+    )
+    group.add_argument(
+        "--bands", type=positive_int, nargs="+", default=[], help="of a raster: one, or red green blue"
+    )
+    group.add_argument(
+        "--merge",
+        choices=("nms", "edge", "cluster"),
+        default="cluster",
+        help="objects that several tiles show: see lmmrotate merge (default: %(default)s)",
+    )
+    group.add_argument(
+        "--merge_iou", type=fraction, default=0.3, help="of boxes that are one (default: %(default)s)"
+    )
+    group.add_argument(
+        "--save_as",
+        nargs="+",
+        choices=("geojson", "gpkg", "dota", "yolo_obb", "coco"),
+        default=[],
+        help="also write the detections in these formats",
+    )
+    group.add_argument(
+        "--save_folder", type=Path, help="for them (default: the output's name without its ending)"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     images = _images(args)
-    if args.draw:
-        _make_folder(args.draw)  # before the work, not after it
+    for folder in (args.draw, _save_folder(args) if args.save_as else None):
+        if folder:
+            _make_folder(folder)  # before the work, not after it
     with collector_paused():
         from lmmrotate.inference.batch import predict_to_file
         from lmmrotate.inference.decoding import DecodingOptions
         from lmmrotate.inference.predictor import Predictor, own_device
+        from lmmrotate.inference.scenes import predict_scenes_to_file
         from lmmrotate.inference.shares import share_from_environment
         from lmmrotate.inference.sources import FileSource
 
@@ -111,28 +164,34 @@ def run(args: argparse.Namespace) -> int:
             engine = on_ray(args.model, args.device, options)
         device = args.device or own_device(share.local_rank)
         predictor = Predictor.from_run(args.model, device=device)
-    result = predict_to_file(
-        predictor,
-        [(name, FileSource(path)) for name, path in images],
-        args.output,
-        batch_size=args.batch_size,
-        options=options,
-        share=share,
-        engine=engine,
-    )
+        scene_options = _scene_options(args)
+    how: dict[str, Any] = {
+        "batch_size": args.batch_size,
+        "options": options,
+        "share": share,
+        "engine": engine,
+    }
+    if scene_options is not None:
+        result = predict_scenes_to_file(predictor, images, args.output, scene_options, **how)
+    else:
+        work = [(name, FileSource(path)) for name, path in images]
+        result = predict_to_file(predictor, work, args.output, **how)
     for message in result.unreadable:
         log.error("skipped: %s", message)
+    saved = _save(args, dict(images)) if args.save_as and result.finished else []
     drawn = _draw(args.output, dict(images), args.draw) if args.draw and result.finished else 0
     if args.json:
-        show_json(vars(result) | {"drawn": drawn})
+        show_json(vars(result) | {"drawn": drawn, "saved": saved})
     else:
-        _tell(result, share)
+        _tell(result, share, "images" if scene_options is None else "tiles")
         if args.draw and result.finished:
             show(f"{args.draw}: {drawn} pictures")
+        for path in saved:
+            show(str(path))
     return 1 if result.unreadable else 0
 
 
-def _tell(result: BatchResult, share: Share) -> None:
+def _tell(result: BatchResult, share: Share, unit: str) -> None:
     taken = f", {result.resumed} taken over from an earlier call" if result.resumed else ""
     speed = f" ({result.predicted / result.seconds:.1f} a second)" if result.predicted else ""
     who = (
@@ -140,7 +199,41 @@ def _tell(result: BatchResult, share: Share) -> None:
     )
     left = "" if result.finished else "; others are still at work"
     unreadable = f"{len(result.unreadable)} unreadable"
-    show(f"{who}{result.predicted} images predicted{speed}{taken}, {unreadable}{left}")
+    show(f"{who}{result.predicted} {unit} predicted{speed}{taken}, {unreadable}{left}")
+
+
+def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
+    """How to cut scenes; None if every image is looked at as a whole."""
+    from lmmrotate.inference.scenes import SceneOptions
+
+    if args.tile == "off" or (args.manifest and args.tile == "auto"):
+        return None
+    if args.tile != "auto" and not args.tile.isdecimal():
+        raise ConfigError(f"--tile is {args.tile!r}; valid: auto, off, or a side in pixels")
+    return SceneOptions(
+        tile_px=None if args.tile == "auto" else int(args.tile),
+        gap_px=args.tile_gap,
+        scales=tuple(args.scales),
+        tta=args.tta,
+        bands=tuple(args.bands),
+        merge=args.merge,
+        merge_iou=args.merge_iou,
+    )
+
+
+def _save_folder(args: argparse.Namespace) -> Path:
+    return Path(args.save_folder or args.output.with_suffix(""))
+
+
+def _save(args: argparse.Namespace, paths: dict[str, Path]) -> list[Path]:
+    from lmmrotate.data.detection_files import write_detections
+    from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.data.rasters import georeference_of
+
+    predictions = read_predictions(args.output)
+    places = {p.image: georeference_of(paths[p.image]) for p in predictions.images}
+    known = {image: place for image, place in places.items() if place is not None}
+    return write_detections(predictions, _save_folder(args), args.save_as, known)
 
 
 def _images(args: argparse.Namespace) -> list[tuple[str, Path]]:

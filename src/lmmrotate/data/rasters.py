@@ -1,23 +1,28 @@
 """Images of any size, read window by window.
 
 A TIFF of more than ``WINDOWED_FROM`` pixels is read with rasterio (extra ``geo``), so that a scene of
-50,000 x 50,000 px never lies in memory; any other image is read whole. Both give the same 8-bit RGB pixels
-as ``read_image``: of several bands the first three, an alpha band composited on black, and samples of more
-than 8 bits stretched by the percentiles of the scene, which a large one gives by every n-th pixel.
+50,000 x 50,000 px never lies in memory, and so is any raster that has a place on Earth or of which bands are
+chosen; any other image is read whole. Both give the same 8-bit RGB pixels as ``read_image``: of several bands
+the first three, an alpha band composited on black, and samples of more than 8 bits stretched by the
+percentiles of the scene, which a large one gives by every n-th pixel. Pixels that a raster declares to be no
+data are black, and take no part in the percentiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lmmrotate.data.georeference import Georeference
 from lmmrotate.data.images import MAX_PIXELS, image_size, quiet, read_pixels, stretch_limits, stretched
-from lmmrotate.errors import DataError
+from lmmrotate.errors import ConfigError, DataError
 
 Window = Callable[[int, int, int, int], npt.NDArray[np.uint8]]
 """From x0, y0, x1, y1 inside the image to its pixels (y1 - y0, x1 - x0, 3), RGB."""
@@ -29,30 +34,97 @@ _CACHE_MB = 256
 _OVERVIEW_SIDE = 2000  # pixels; of which the percentiles of a large scene are taken
 
 
+RASTERS = (".tif", ".tiff", ".vrt", ".jp2")
+"""File name endings of what may have a place on Earth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """An open image."""
+
+    wh: tuple[int, int]
+    read: Window
+
+
 @contextmanager
 def open_windows(path: Path) -> Iterator[Window]:
-    """Open an image for reading windows of it.
+    """Open an image for reading windows of it; georeference and no-data values do not matter.
 
     Raises:
         DataError: as ``read_image``; also for a TIFF above ``MAX_PIXELS`` where rasterio is not installed,
             and for a window that cannot be read.
     """
     width, height = image_size(path)
-    if path.suffix.lower() in (".tif", ".tiff") and width * height > WINDOWED_FROM:
-        try:
-            import rasterio  # noqa: F401, the extra is there
-        except ImportError:
-            if width * height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: {width} x {height} px is too large to be read whole; "
-                    "pip install 'lmmrotate[geo]' to read it window by window"
-                ) from None
-        else:
-            with _raster(path) as window:
-                yield window
-            return
+    large = width * height > WINDOWED_FROM
+    if path.suffix.lower() in (".tif", ".tiff") and large and _have_rasterio():
+        with _raster(path) as raster:
+            yield raster.read
+        return
+    if large and width * height > MAX_PIXELS and path.suffix.lower() in (".tif", ".tiff"):
+        raise DataError(
+            f"{path}: {width} x {height} px is too large to be read whole; "
+            "pip install 'lmmrotate[geo]' to read it window by window"
+        )
     pixels = read_pixels(path)
     yield lambda x0, y0, x1, y1: pixels[y0:y1, x0:x1]
+
+
+@contextmanager
+def open_raster(path: Path, bands: Sequence[int] = ()) -> Iterator[Raster]:
+    """Open an image with its place on Earth, if it has one.
+
+    Args:
+        path: an image, or one of ``RASTERS``.
+        bands: one, or three for red, green and blue, counted from 1; default: see above.
+
+    Raises:
+        ConfigError: for bands that the file does not have, or if choosing them needs rasterio.
+        DataError: as ``open_windows``.
+    """
+    if bands and not _have_rasterio():
+        raise ConfigError("choosing bands needs rasterio: pip install 'lmmrotate[geo]'")
+    if _have_rasterio() and (bands or (path.suffix.lower() in RASTERS and _has_place_or_holes(path))):
+        with _raster(path, bands, holes=True) as raster:
+            yield raster
+        return
+    with open_windows(path) as window:
+        yield Raster(image_size(path), window)
+
+
+def raster_size(path: Path) -> tuple[int, int]:
+    """``(width, height)`` in pixels, of an image or one of ``RASTERS``, by the file's header.
+
+    Raises:
+        DataError: as ``read_image``, for what the header tells.
+    """
+    if path.suffix.lower() == ".vrt" and _have_rasterio():
+        with _raster(path) as raster:
+            return raster.wh
+    return image_size(path)
+
+
+def georeference_of(path: Path) -> Georeference | None:
+    """Where the pixels of an image lie on Earth; None for one that does not say, and without rasterio. Ground
+    control points and rational polynomials are not read.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    if path.suffix.lower() not in RASTERS or not _have_rasterio():
+        return None
+    with _opened(path) as file:
+        return Georeference(file.crs.to_wkt(), tuple(file.transform)[:6]) if file.crs else None
+
+
+def padded(raster_wh: tuple[int, int], read: Window, box: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """The pixels (y1 - y0, x1 - x0, 3) of a window that may reach beyond the image; black there."""
+    x0, y0, x1, y1 = box
+    tile = read(x0, y0, min(x1, raster_wh[0]), min(y1, raster_wh[1]))
+    if tile.shape[:2] == (y1 - y0, x1 - x0):
+        return tile
+    out = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
+    out[: tile.shape[0], : tile.shape[1]] = tile
+    return out
 
 
 def overview(path: Path, longest_px: int) -> npt.NDArray[np.uint8]:
@@ -65,39 +137,72 @@ def overview(path: Path, longest_px: int) -> npt.NDArray[np.uint8]:
         return np.concatenate(strips)
 
 
+def _have_rasterio() -> bool:
+    try:
+        return find_spec("rasterio") is not None
+    except ValueError:  # set to None in sys.modules
+        return False
+
+
+def _has_place_or_holes(path: Path) -> bool:
+    image_size(path) if path.suffix.lower() != ".vrt" else None
+    with _opened(path) as file:
+        return bool(file.crs) or file.nodata is not None
+
+
 @contextmanager
-def _raster(path: Path) -> Iterator[Window]:
+def _opened(path: Path) -> Iterator[Any]:
     import rasterio
-    from rasterio.enums import ColorInterp
     from rasterio.errors import RasterioError
-    from rasterio.windows import Window as RasterWindow
 
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         try:
             with quiet():  # about a file without georeference
                 file = rasterio.open(path)
             with file:
-                colours = [i for i, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha]
-                alpha = [i for i, kind in enumerate(file.colorinterp, 1) if kind == ColorInterp.alpha]
-                bands = (colours[:3] if len(colours) >= 3 else colours[:1]) + alpha[:1]
-                develop = _developer(file, bands, has_alpha=bool(alpha))
-
-                def window(x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.uint8]:
-                    area = RasterWindow(x0, y0, x1 - x0, y1 - y0)
-                    return develop(file.read(bands, window=area))
-
-                yield window
+                yield file
         except RasterioError as error:
             raise DataError(f"{path}: truncated or damaged image: {error}") from error
 
 
+@contextmanager
+def _raster(path: Path, bands: Sequence[int] = (), *, holes: bool = False) -> Iterator[Raster]:
+    """
+    Args:
+        holes: pixels without data are black.
+    """
+    from rasterio.enums import ColorInterp
+    from rasterio.windows import Window as RasterWindow
+
+    with _opened(path) as file:
+        kinds = dict(enumerate(file.colorinterp, 1))
+        colours = [band for band, kind in kinds.items() if kind != ColorInterp.alpha]
+        alpha = [band for band, kind in kinds.items() if kind == ColorInterp.alpha][:1]
+        if bands and (len(bands) not in (1, 3) or not set(bands) <= set(kinds)):
+            raise ConfigError(
+                f"bands {', '.join(map(str, bands))}: {path} has {file.count}; give one or three from 1 to "
+                f"{file.count}"
+            )
+        shades = list(bands) or (colours[:3] if len(colours) >= 3 else colours[:1])
+        holes = holes and not alpha and file.nodata is not None
+        develop = _developer(file, shades, alpha, holes=holes)
+
+        def read(x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.uint8]:
+            area = RasterWindow(x0, y0, x1 - x0, y1 - y0)
+            pixels = develop(file.read(shades + alpha, window=area))
+            if holes:
+                pixels[file.dataset_mask(window=area) == 0] = 0
+            return pixels
+
+        yield Raster((file.width, file.height), read)
+
+
 def _developer(
-    file: Any, bands: list[int], *, has_alpha: bool
+    file: Any, shades: list[int], alpha: list[int], *, holes: bool
 ) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]:
-    """From the samples of a window (bands, H, W) to its pixels (H, W, 3)."""
+    """From the samples of a window (shades and alpha, H, W) to its pixels (H, W, 3)."""
     from rasterio.enums import ColorInterp
 
-    shades = bands[:-1] if has_alpha else bands
     palette = None
     if file.colorinterp[shades[0] - 1] == ColorInterp.palette:
         table = file.colormap(shades[0])
@@ -105,8 +210,11 @@ def _developer(
     limits = None
     if any(file.dtypes[band - 1] != "uint8" for band in shades):
         shrink = max(1, -(-max(file.width, file.height) // _OVERVIEW_SIDE))
-        size = (len(shades), -(-file.height // shrink), -(-file.width // shrink))
-        limits = stretch_limits(file.read(shades, out_shape=size))
+        size = (-(-file.height // shrink), -(-file.width // shrink))
+        samples = file.read(shades, out_shape=(len(shades), *size))
+        if holes:
+            samples = samples[:, file.dataset_mask(out_shape=size) > 0]
+        limits = stretch_limits(samples)
 
     def develop(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         colour = samples[: len(shades)]
@@ -115,9 +223,9 @@ def _developer(
         if limits is not None:
             colour = stretched(colour, *limits)
         picture = np.broadcast_to(colour, (3, *colour.shape[1:])).transpose(1, 2, 0)
-        if has_alpha:
-            share = samples[-1].astype(np.float32) / np.iinfo(file.dtypes[bands[-1] - 1]).max
+        if alpha:
+            share = samples[-1].astype(np.float32) / np.iinfo(file.dtypes[alpha[0] - 1]).max
             picture = np.rint(picture * share[..., None]).astype(np.uint8)
-        return np.ascontiguousarray(picture, dtype=np.uint8)
+        return np.array(picture, dtype=np.uint8, order="C")
 
     return develop

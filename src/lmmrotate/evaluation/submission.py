@@ -12,14 +12,15 @@ all float32 numbers apart.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from xml.sax.saxutils import escape
 
+from lmmrotate.data.detection_files import shortest, stems, task1_lines, task1_name
 from lmmrotate.data.jsonl import replacing
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import Prediction
-from lmmrotate.errors import ConfigError, DataError
+from lmmrotate.errors import ConfigError
 
 FORMATS = ("dota", "fair1m")
 PUBLISHED_DIGITS = {"dota": 2, "fair1m": 4}
@@ -47,11 +48,7 @@ def write_submission(
     """
     if kind not in FORMATS:
         raise ConfigError(f"submission format is {kind!r}; valid: {', '.join(FORMATS)}")
-    images = [(_stem(p), p) for p in predictions.images]
-    first: dict[str, str] = {}
-    for stem, prediction in images:
-        if first.setdefault(stem, prediction.image) != prediction.image:
-            raise DataError(f"{prediction.image} and {first[stem]} would both be called {stem}")
+    images = stems(predictions)
     if kind == "dota":
         files = _dota_files(images, predictions.header.classes, score_digits)
     else:
@@ -66,31 +63,20 @@ def write_submission(
     return names
 
 
-def _stem(prediction: Prediction) -> str:
-    return PurePosixPath(prediction.image).stem
-
-
 def _dota_files(
-    images: list[tuple[str, Prediction]], classes: tuple[str, ...], digits: int | None
+    images: Mapping[str, Prediction], classes: tuple[str, ...], digits: int | None
 ) -> Iterator[tuple[str, str]]:
     # As Python rounds and shows a number: 1.0, 0.9, 0.88.
-    score = _shortest if digits is None else lambda value: str(round(value, digits))
-    for name in classes:
-        if PurePosixPath(name).name != name:
-            raise DataError(f"class {name!r} cannot be part of a file's name")
-        lines = [
-            f"{stem} {score(p.scores[i])} {' '.join(f'{v:.2f}' for v in p.quads[i].reshape(8))}\n"
-            for stem, p in images
-            for i in _of_class(p, name)
-        ]
-        yield f"Task1_{name}.txt", "".join(lines)
+    score = shortest if digits is None else lambda value: str(round(value, digits))
+    for label in classes:
+        yield task1_name(label), "".join(task1_lines(images, label, score))
 
 
 def _fair1m_files(
-    images: list[tuple[str, Prediction]], classes: tuple[str, ...], digits: int | None
+    images: Mapping[str, Prediction], classes: tuple[str, ...], digits: int | None
 ) -> Iterator[tuple[str, str]]:
-    score: Callable[[float], str] = _shortest if digits is None else lambda value: f"{value:.{digits}f}"
-    for stem, prediction in images:
+    score: Callable[[float], str] = shortest if digits is None else lambda value: f"{value:.{digits}f}"
+    for stem, prediction in images.items():
         objects = []
         for name in classes:
             for i in _of_class(prediction, name):
@@ -106,7 +92,3 @@ def _fair1m_files(
 
 def _of_class(prediction: Prediction, name: str) -> list[int]:
     return [i for i, label in enumerate(prediction.labels) if label == name]
-
-
-def _shortest(value: float) -> str:
-    return f"{value:.9g}"

@@ -19,6 +19,7 @@ from PIL import Image
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.predictions import PredictionsHeader, prediction_line, read_predictions, write_timing
 from lmmrotate.data.progress import progress_bar
+from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.parts import Chunk, Parts, append
@@ -59,6 +60,7 @@ def predict_to_file(
     options: DecodingOptions = DEFAULT,
     share: Share | None = None,
     engine: Engine | None = None,
+    unit: str = "images",
 ) -> BatchResult:
     """Predict ``images`` and write ``output`` in their order.
 
@@ -69,6 +71,7 @@ def predict_to_file(
     Args:
         share: this process among others that have been given the same images; default: it is alone.
         engine: what predicts the chunks; default: ``predictor``, here.
+        unit: of the progress bar.
 
     Raises:
         ConfigError: if what was begun belongs to another model, other options or other images, or another
@@ -98,7 +101,7 @@ def predict_to_file(
             resumed = sum(len(chunks[number]) for number in own if number in done)
             with (
                 parts.open_own(process) as file,
-                progress_bar("images", share.rank == 0) as progress,
+                progress_bar(unit, share.rank == 0) as progress,
             ):
                 task = progress.add_task(
                     "predicting", total=resumed + sum(len(chunks[n]) for n in todo), completed=resumed
@@ -131,16 +134,22 @@ def in_this_process(predictor: Predictor, options: DecodingOptions) -> Engine:
 
 def predict_chunk(predictor: Predictor, chunk: Work, options: DecodingOptions) -> Chunk:
     """Predict the images of a chunk that can be read, as one batch."""
-    names: list[str] = []
-    pictures: list[Image.Image] = []
+    pictures: dict[str, Image.Image] = {}
+    found: dict[str, Prediction] = {}
     unreadable: dict[str, str] = {}
     for name, source in chunk:
         try:
-            pictures.append(source.read())
-            names.append(name)
+            picture = source.read()
         except DataError as error:
             unreadable[name] = str(error)
-    predictions = predictor.predict_pictures(names, pictures, options)
+            continue
+        if source.skips_blank and picture.getcolors(1):
+            found[name] = Prediction(name, *picture.size)
+        else:
+            pictures[name] = picture
+    for prediction in predictor.predict_pictures(list(pictures), list(pictures.values()), options):
+        found[prediction.image] = prediction
+    predictions = [found[name] for name, _ in chunk if name in found]
     # How long it took is not part of what was found, so that files of two runs are the same.
     lines = tuple(prediction_line(replace(prediction, seconds=0.0)) for prediction in predictions)
     return Chunk(lines, unreadable, sum(prediction.seconds for prediction in predictions))

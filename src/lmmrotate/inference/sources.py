@@ -19,6 +19,11 @@ class ImageSource(Protocol):
         """The file that it is from."""
         ...
 
+    @property
+    def skips_blank(self) -> bool:
+        """Whether a picture of one colour shows nothing, and is not worth asking about."""
+        ...
+
     def read(self) -> Image.Image:
         """The picture, RGB.
 
@@ -33,6 +38,8 @@ class FileSource:
     """An image file."""
 
     path: Path
+
+    skips_blank = False
 
     def read(self) -> Image.Image:
         return read_image(self.path)
