@@ -17,7 +17,7 @@ ALLOWED = {
     "runs": LOW | {"data", "codec"},
     # Training validates with what users judge by: answers as inference writes them, scored by evaluation.
     "training": LOW | {"data", "codec", "models", "runs", "inference", "evaluation"},
-    "inference": LOW | {"data", "codec", "models", "runs", "evaluation"},
+    "inference": LOW | {"data", "codec", "models", "runs", "evaluation", "report"},
     "evaluation": LOW | {"data"},
     "report": LOW | {"data", "evaluation"},
 }

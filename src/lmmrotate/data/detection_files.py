@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from lmmrotate.data.georeference import Georeference
+from lmmrotate.data.images import quiet
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import Prediction
@@ -143,16 +144,17 @@ def _write_gpkg(predictions: Predictions, folder: Path, places: Places) -> Itera
         path = folder / f"{stem}.gpkg"
         temporary = folder / f".{stem}.tmp.gpkg"
         temporary.unlink(missing_ok=True)
-        raw.write(
-            temporary,
-            geometry=np.array([_wkb(ring) for ring in rings], dtype=object),
-            field_data=[np.array(c, dtype=object if n == "class" else np.float64) for n, c in fields.items()],
-            fields=list(fields),
-            layer="detections",
-            driver="GPKG",
-            geometry_type="Polygon",
-            crs=place.crs_wkt if place else None,
-        )
+        with quiet():  # about an image without a place on Earth
+            raw.write(
+                temporary,
+                geometry=np.array([_wkb(ring) for ring in rings], dtype=object),
+                field_data=[_column(name, values) for name, values in fields.items()],
+                fields=list(fields),
+                layer="detections",
+                driver="GPKG",
+                geometry_type="Polygon",
+                crs=place.crs_wkt if place else None,
+            )
         temporary.replace(path)
         yield path
 
@@ -205,6 +207,10 @@ def _fields(prediction: Prediction, place: Georeference | None) -> dict[str, lis
         measured = zip(names, place.measures(prediction.quads), strict=True)
         fields |= {name: np.round(values, 3).tolist() for name, values in measured}
     return fields
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    return np.array(values, dtype=object if name == "class" else np.float64)
 
 
 def _corners(prediction: Prediction, place: Georeference | None) -> tuple[Quads, str]:

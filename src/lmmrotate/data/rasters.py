@@ -153,16 +153,22 @@ def _has_place_or_holes(path: Path) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import rasterio
-    from rasterio.errors import RasterioError
 
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-        try:
-            with quiet():  # about a file without georeference
-                file = rasterio.open(path)
-            with file:
-                yield file
-        except RasterioError as error:
-            raise DataError(f"{path}: truncated or damaged image: {error}") from error
+        with _named_errors(path), quiet():  # about a file without georeference
+            file = rasterio.open(path)
+        with file:
+            yield file
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except RasterioError as error:
+        raise DataError(f"{path}: truncated or damaged image: {error}") from error
 
 
 @contextmanager
@@ -185,13 +191,15 @@ def _raster(path: Path, bands: Sequence[int] = (), *, holes: bool = False) -> It
             )
         shades = list(bands) or (colours[:3] if len(colours) >= 3 else colours[:1])
         holes = holes and not alpha and file.nodata is not None
-        develop = _developer(file, shades, alpha, holes=holes)
+        with _named_errors(path):
+            develop = _developer(file, shades, alpha, holes=holes)
 
         def read(x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.uint8]:
             area = RasterWindow(x0, y0, x1 - x0, y1 - y0)
-            pixels = develop(file.read(shades + alpha, window=area))
-            if holes:
-                pixels[file.dataset_mask(window=area) == 0] = 0
+            with _named_errors(path):
+                pixels = develop(file.read(shades + alpha, window=area))
+                if holes:
+                    pixels[file.dataset_mask(window=area) == 0] = 0
             return pixels
 
         yield Raster((file.width, file.height), read)

@@ -25,7 +25,7 @@ from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.parts import Chunk, Parts, append
 from lmmrotate.inference.predictor import DEFAULT, Predictor
 from lmmrotate.inference.shares import Share
-from lmmrotate.inference.sources import ImageSource
+from lmmrotate.inference.sources import ImageSource, release_raster
 
 Work = Sequence[tuple[str, ImageSource]]
 """Names in the file, and where the pictures are."""
@@ -61,6 +61,7 @@ def predict_to_file(
     share: Share | None = None,
     engine: Engine | None = None,
     unit: str = "images",
+    progress: bool = True,
 ) -> BatchResult:
     """Predict ``images`` and write ``output`` in their order.
 
@@ -72,6 +73,7 @@ def predict_to_file(
         share: this process among others that have been given the same images; default: it is alone.
         engine: what predicts the chunks; default: ``predictor``, here.
         unit: of the progress bar.
+        progress: show one, on stderr.
 
     Raises:
         ConfigError: if what was begun belongs to another model, other options or other images, or another
@@ -101,15 +103,15 @@ def predict_to_file(
             resumed = sum(len(chunks[number]) for number in own if number in done)
             with (
                 parts.open_own(process) as file,
-                progress_bar(unit, share.rank == 0) as progress,
+                progress_bar(unit, progress and share.rank == 0) as bar,
             ):
-                task = progress.add_task(
+                task = bar.add_task(
                     "predicting", total=resumed + sum(len(chunks[n]) for n in todo), completed=resumed
                 )
                 for number, chunk in engine((number, chunks[number]) for number in todo):
                     append(file, number, chunk)
                     done[number] = chunk
-                    progress.advance(task, len(chunks[number]))
+                    bar.advance(task, len(chunks[number]))
         seconds = time.perf_counter() - begin
         finished = _finish(parts, output, header)
     except Timeout:
@@ -126,8 +128,11 @@ def in_this_process(predictor: Predictor, options: DecodingOptions) -> Engine:
     """The engine that predicts one chunk after the other."""
 
     def run(chunks: Iterable[tuple[int, Work]]) -> Iterator[tuple[int, Chunk]]:
-        for number, chunk in chunks:
-            yield number, predict_chunk(predictor, chunk, options)
+        try:
+            for number, chunk in chunks:
+                yield number, predict_chunk(predictor, chunk, options)
+        finally:
+            release_raster()
 
     return run
 

@@ -131,7 +131,7 @@ class Predictor:
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
-            pictures = [_picture(image) for image in chunk]
+            pictures = [as_picture(image) for image in chunk]
             names = [_name(image, start + offset) for offset, image in enumerate(chunk)]
             predictions += self.predict_pictures(names, pictures, options)
         return predictions
@@ -214,7 +214,8 @@ def own_device(local_rank: int) -> str | None:
     return f"cuda:{local_rank % count}" if count else None
 
 
-def _picture(image: ImageInput) -> Image.Image:
+def as_picture(image: ImageInput) -> Image.Image:
+    """The image in memory, RGB. Raises DataError if it cannot be read."""
     return read_image(Path(image)) if isinstance(image, (str, Path)) else to_rgb(image)
 
 

@@ -7,9 +7,7 @@ views, and what is found in all of them is merged.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from PIL import Image
 
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions, read_predictions, write_timing
-from lmmrotate.data.rasters import RASTERS, Raster, open_raster, padded, raster_size
+from lmmrotate.data.rasters import RASTERS, padded, raster_size
 from lmmrotate.data.records import ImageRecord, Prediction, SceneRef
 from lmmrotate.data.tile_objects import scene_name
 from lmmrotate.data.tile_windows import TilingSettings, sliding_windows
@@ -29,7 +27,7 @@ from lmmrotate.inference.batch import BatchResult, Engine, predict_to_file
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import DEFAULT, Predictor
 from lmmrotate.inference.shares import Share
-from lmmrotate.inference.sources import FileSource, ImageSource
+from lmmrotate.inference.sources import FileSource, ImageSource, held_raster
 
 _OVERLAP = 0.25
 """Of neighbouring tiles, in shares of their side."""
@@ -116,7 +114,7 @@ class TileSource:
     skips_blank = True
 
     def read(self) -> Image.Image:
-        raster = _held(self.path, self.bands)
+        raster = held_raster(self.path, self.bands)
         picture = Image.fromarray(padded(raster.wh, raster.read, self.box))
         return picture.transpose(_TURNS[self.view]) if self.view in _TURNS else picture
 
@@ -223,6 +221,7 @@ def predict_scenes_to_file(
     options: DecodingOptions = DEFAULT,
     share: Share | None = None,
     engine: Engine | None = None,
+    progress: bool = True,
 ) -> BatchResult:
     """Predict scenes, and images that are none, into one predictions file with a line for each.
 
@@ -231,7 +230,7 @@ def predict_scenes_to_file(
 
     Args:
         images: pairs of name and path.
-        batch_size, options, share, engine: as for ``predict_to_file``, whose errors are raised, too.
+        batch_size, options, share, engine, progress: as for ``predict_to_file``; its errors are raised, too.
 
     Returns:
         Counts are of tiles, if any image is a scene.
@@ -255,31 +254,10 @@ def predict_scenes_to_file(
         share=share,
         engine=engine,
         unit="tiles" if scenes else "images",
+        progress=progress,
     )
     if scenes and result.finished:
         found = merge_scenes(plans, read_predictions(direct), scene_options)
         write_timing(output, len(found.images), sum(p.seconds for p in found.images))
         Predictions(found.header, tuple(replace(p, seconds=0.0) for p in found.images)).write(output)
     return replace(result, path=output)
-
-
-class _Held(threading.local):
-    """The raster that a thread reads tiles of, which stays open until it reads another's."""
-
-    key: tuple[Path, tuple[int, ...]] | None = None
-    raster: Raster | None = None
-    stack: ExitStack | None = None
-
-
-_HELD = _Held()
-
-
-def _held(path: Path, bands: tuple[int, ...]) -> Raster:
-    if _HELD.raster is None or _HELD.key != (path, bands):
-        if _HELD.stack is not None:
-            _HELD.stack.close()
-        _HELD.key = _HELD.raster = None
-        _HELD.stack = ExitStack()
-        _HELD.raster = _HELD.stack.enter_context(open_raster(path, bands))
-        _HELD.key = (path, bands)
-    return _HELD.raster
