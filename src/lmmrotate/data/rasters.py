@@ -34,6 +34,9 @@ _CACHE_MB = 256
 _OVERVIEW_SIDE = 2000  # pixels; of which the percentiles of a large scene are taken
 
 
+MAX_RASTER_PIXELS = 100_000_000_000
+"""Of a scene that is read window by window; a file that states more is taken for a bomb."""
+
 RASTERS = (".tif", ".tiff", ".vrt", ".jp2")
 """File name endings of what may have a place on Earth."""
 
@@ -95,12 +98,19 @@ def raster_size(path: Path) -> tuple[int, int]:
     """``(width, height)`` in pixels, of an image or one of ``RASTERS``, by the file's header.
 
     Raises:
-        DataError: as ``read_image``, for what the header tells.
+        DataError: as ``read_image``, for what the header tells: also for more than ``MAX_PIXELS``, or of one of
+            ``RASTERS`` more than ``MAX_RASTER_PIXELS``.
     """
-    if path.suffix.lower() == ".vrt" and _have_rasterio():
-        with _raster(path) as raster:
-            return raster.wh
-    return image_size(path)
+    is_raster = path.suffix.lower() in RASTERS and _have_rasterio()
+    if is_raster and path.suffix.lower() == ".vrt":
+        with _opened(path) as file:
+            width, height = file.width, file.height
+    else:
+        width, height = image_size(path)
+    limit = MAX_RASTER_PIXELS if is_raster else MAX_PIXELS
+    if width * height > limit:
+        raise DataError(f"{path}: {width} x {height} px, more than the limit of {limit:,} pixels")
+    return width, height
 
 
 def georeference_of(path: Path) -> Georeference | None:

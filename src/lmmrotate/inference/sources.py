@@ -60,8 +60,8 @@ _HELD = _Held()
 
 
 def held_raster(path: Path, bands: tuple[int, ...]) -> Raster:
-    """A raster, which stays open until this thread asks for another one or releases it: opening is dear, above
-    all where the percentiles of its samples have to be found.
+    """A raster, which stays open until this thread asks for another one or releases it: opening is dear,
+    above all where the percentiles of its samples have to be found.
 
     Raises:
         ConfigError, DataError: as ``open_raster``.
