@@ -14,6 +14,7 @@ from lmmrotate.cli import (
     check,
     compare,
     convert,
+    eval,
     evaluate,
     export,
     merge,
@@ -31,7 +32,7 @@ from lmmrotate.errors import LmmRotateError, Stopped
 
 VERBS = (
     *(quickstart, synth, check, convert, tile, train, pretrain, predict),
-    *(calibrate, merge, evaluate, report, compare, submit, export),
+    *(eval, calibrate, merge, evaluate, report, compare, submit, export),
 )
 
 TERMINATED = 143
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2
     except KeyboardInterrupt:
-        resumes = args.verb in ("quickstart", "synth", "tile", "train", "pretrain", "predict")
+        resumes = args.verb in ("quickstart", "synth", "tile", "train", "pretrain", "predict", "eval")
         hint = "; the same command goes on from here" if resumes else ""
         logging.getLogger("lmmrotate").error("interrupted%s", hint)
         return 130

@@ -22,6 +22,7 @@ from lmmrotate.runs import RUN_FILE
 
 if TYPE_CHECKING:
     from lmmrotate.inference.batch import BatchResult
+    from lmmrotate.inference.decoding import DecodingOptions
     from lmmrotate.inference.scenes import SceneOptions
     from lmmrotate.inference.shares import Share
 
@@ -50,6 +51,25 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("predictions.jsonl"), help="default: %(default)s"
     )
+    add_decoding(parser)
+    _add_scenes(parser)
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: here, or in every process that torchrun or srun starts; ray: on a Ray cluster, or on "
+        "this machine where there is none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """How answers are written, for this verb and others."""
     parser.add_argument(
         "--batch_size", type=positive_int, default=8, help="images a step (default: %(default)s)"
     )
@@ -71,21 +91,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="answers that reach the limit: ask again about four parts of the image, or keep what there is "
         "(default: %(default)s)",
     )
-    _add_scenes(parser)
-    parser.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="local: here, or in every process that torchrun or srun starts; ray: on a Ray cluster, or on "
-        "this machine where there is none (default: %(default)s)",
-    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
-    parser.add_argument(
-        "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
+
+
+def decoding_options(args: argparse.Namespace) -> DecodingOptions:
+    from lmmrotate.inference.decoding import DecodingOptions
+
+    return DecodingOptions(
+        num_beams=args.num_beams,
+        max_new_tokens=args.max_new_tokens,
+        grammar=args.grammar,
+        overflow=args.overflow,
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_verbosity(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_scenes(parser: argparse.ArgumentParser) -> None:
@@ -143,19 +160,13 @@ def run(args: argparse.Namespace) -> int:
             _make_folder(folder)  # before the work, not after it
     with collector_paused():
         from lmmrotate.inference.batch import predict_to_file
-        from lmmrotate.inference.decoding import DecodingOptions
         from lmmrotate.inference.predictor import Predictor, own_device
         from lmmrotate.inference.scenes import predict_scenes_to_file
         from lmmrotate.inference.shares import share_from_environment
         from lmmrotate.inference.sources import FileSource
 
         quiet_transformers()
-        options = DecodingOptions(
-            num_beams=args.num_beams,
-            max_new_tokens=args.max_new_tokens,
-            grammar=args.grammar,
-            overflow=args.overflow,
-        )
+        options = decoding_options(args)
         share = share_from_environment()
         engine = None
         if args.engine == "ray":

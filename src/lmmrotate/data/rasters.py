@@ -98,8 +98,8 @@ def raster_size(path: Path) -> tuple[int, int]:
     """``(width, height)`` in pixels, of an image or one of ``RASTERS``, by the file's header.
 
     Raises:
-        DataError: as ``read_image``, for what the header tells: also for more than ``MAX_PIXELS``, or of one of
-            ``RASTERS`` more than ``MAX_RASTER_PIXELS``.
+        DataError: as ``read_image``, for what the header tells: also for more than ``MAX_PIXELS``, or of one
+            of ``RASTERS`` more than ``MAX_RASTER_PIXELS``.
     """
     is_raster = path.suffix.lower() in RASTERS and _have_rasterio()
     if is_raster and path.suffix.lower() == ".vrt":

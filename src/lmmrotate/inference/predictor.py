@@ -28,6 +28,7 @@ from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
 
 DEFAULT = DecodingOptions()
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 ImageInput = str | Path | Image.Image | np.ndarray
@@ -54,19 +55,31 @@ class Predictor:
         self._info = info
         self._calibration = calibration
         self._writers: dict[DecodingOptions, Writer] = {}
+        self._numerics: dict[str, str] = {}
 
     @classmethod
-    def from_run(cls, run: str | Path = TINY, *, device: str | None = None) -> Predictor:
+    def from_run(
+        cls,
+        run: str | Path = TINY,
+        *,
+        device: str | None = None,
+        torch_dtype: str = "float32",
+        attn_implementation: str = "sdpa",
+    ) -> Predictor:
         """Load a run directory or one of its checkpoints.
 
         Args:
             run: the folder; default: ``tiny``, the model that comes with the package.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
+            torch_dtype: one of ``DTYPES``; halves are for GPUs (on a CPU they are slower).
+            attn_implementation: one of ``models.loading.ATTENTION``, for the encoder.
 
         Raises:
             CheckpointError: if ``run`` is not a complete run directory.
-            ConfigError: if the device does not exist.
+            ConfigError: if the device does not exist, or for a dtype or attention that is unknown.
         """
+        if torch_dtype not in DTYPES:
+            raise ConfigError(f"torch_dtype is {torch_dtype!r}; valid: {', '.join(DTYPES)}")
         folder = model_path(run)
         if device and device.split(":")[0] not in DEVICES:
             raise ConfigError(
@@ -84,13 +97,16 @@ class Predictor:
             tokens=codec.special_tokens,
             prompt=info.prompt,
             image_square_length=info.image_square_length,
+            attn_implementation=attn_implementation,
         )
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            family.model.to(name)
+            family.model.to(device=name, dtype=DTYPES[torch_dtype])
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-        return cls(family, codec, info, read_calibration(folder))
+        predictor = cls(family, codec, info, read_calibration(folder))
+        predictor._numerics = {"torch_dtype": torch_dtype, "attn_implementation": attn_implementation}
+        return predictor
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,7 +122,7 @@ class Predictor:
         """The header of a predictions file written by this model, without the options of decoding."""
         score = self._calibration.identity if self._calibration else DEFAULT_FORMULA
         return PredictionsHeader(
-            self._codec.classes, self._info.fingerprint, self._codec.name, {"score": score}
+            self._codec.classes, self._info.fingerprint, self._codec.name, {"score": score, **self._numerics}
         )
 
     def predict(
