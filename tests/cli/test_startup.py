@@ -48,6 +48,8 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "train",
         "pretrain",
         "predict",
+        "eval",
+        "calibrate",
         "merge",
         "evaluate",
         "report",

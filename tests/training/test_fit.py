@@ -21,6 +21,7 @@ from lmmrotate.data.mixing import epoch_items
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
 from lmmrotate.evaluation.evaluate import evaluate
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
 from lmmrotate.training.checkpoints import last_complete_checkpoint
@@ -47,7 +48,10 @@ def test_run_directory_is_all_that_predict_needs(config: Config) -> None:
     for folder in (run, run / "checkpoints" / "checkpoint-2"):
         predictor = Predictor.from_run(folder)
         assert predictor.classes == ("ship", "small-vehicle")
-        assert len(predictor.predict([Image.new("RGB", (30, 20))], max_new_tokens=4)) == 1
+        assert (
+            len(predictor.predict([Image.new("RGB", (30, 20))], options=DecodingOptions(max_new_tokens=4)))
+            == 1
+        )
     with pytest.raises(ConfigError, match="holds a finished run"):
         train(settings)
 

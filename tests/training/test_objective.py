@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.errors import ConfigError
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.models.loading import load_family
 from lmmrotate.training.config import TrainConfig
@@ -38,7 +39,14 @@ def test_both_options_train_resume_and_leave_an_ordinary_run(
     assert not [name for name in weights if "cell_loss" in name]
     for name, tensor in weights.items():
         torch.testing.assert_close(resumed[name], tensor)
-    assert len(Predictor.from_run(whole).predict([Image.new("RGB", (30, 20))], max_new_tokens=4)) == 1
+    assert (
+        len(
+            Predictor.from_run(whole).predict(
+                [Image.new("RGB", (30, 20))], options=DecodingOptions(max_new_tokens=4)
+            )
+        )
+        == 1
+    )
 
 
 def test_the_options_change_what_is_learned(config: Config, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.loc_tokens import LocTokenCodec
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.errors import ConfigError
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join
@@ -62,7 +63,7 @@ def test_pretraining_writes_a_run_that_predicts(short: PretrainConfig) -> None:
     predictor = Predictor.from_run(result.run_folder)
     assert predictor.classes == short.mix.specs[0].classes
     picture = Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8))
-    assert len(predictor.predict([picture], max_new_tokens=4)) == 1
+    assert len(predictor.predict([picture], options=DecodingOptions(max_new_tokens=4))) == 1
     with pytest.raises(ConfigError, match="holds a finished run"):
         pretrain(short)
 

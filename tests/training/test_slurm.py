@@ -232,14 +232,22 @@ def test_what_failed_or_was_cancelled_is_not_started_again(
 
 def test_prediction_goes_on(slurm: Slurm, manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "predictions.jsonl"
-    part = output.with_name(f"{output.name}.part")
+    part = output.with_name(f".{output.name}.parts") / "00000-of-00001.jsonl"
     flags: list[str | Path] = ["--manifest", manifest, "--output", output, "--batch_size", "1"]
     job = slurm.submit(tmp_path / "log", SCRIPTS / "predict.sbatch", "tiny", *flags)
     job.wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") > 1, "prediction")
     slurm("scancel", "--signal=TERM", job.number)
     job.start_again(restarts=1)
     assert job.wait_for_end() == "COMPLETED", job.said
-    taken_over = re.search(r"(\d+) taken over from an interrupted call", job.said)
+    taken_over = re.search(r"(\d+) taken over from an earlier call", job.said)
     assert taken_over
     assert 0 < int(taken_over[1]) < 32
     assert len(read_predictions(output).images) == 32
+    shared = tmp_path / "shared.jsonl"
+    flags[flags.index(output)] = shared
+    two_nodes = ("--nodes", "2", "--ntasks-per-node", "1")
+    job = slurm.submit(tmp_path / "log2", *two_nodes, SCRIPTS / "predict.sbatch", "tiny", *flags)
+    assert job.wait_for_end() == "COMPLETED", job.said
+    assert "process 0 of 2" in job.said
+    assert "process 1 of 2" in job.said
+    assert shared.read_bytes() == output.read_bytes()

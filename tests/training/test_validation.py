@@ -11,7 +11,9 @@ from lmmrotate.data.predictions import read_predictions
 from lmmrotate.errors import ConfigError
 from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.batch import predict_to_file
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
+from lmmrotate.inference.sources import FileSource
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
 from lmmrotate.training.trainer import RunTrainer
@@ -36,9 +38,15 @@ def test_numbers_are_those_of_predict_and_evaluate(
     result = train(settings)
     assert len(history(settings)) == 2
     records = read_manifest(manifest)
-    images = [(r.image, manifest.parent / r.image) for r in records.records]
+    images = [(r.image, FileSource(manifest.parent / r.image)) for r in records.records]
     output = tmp_path / "predictions.jsonl"
-    predict_to_file(Predictor.from_run(settings.output_dir), images, output, batch_size=4)
+    predict_to_file(
+        Predictor.from_run(settings.output_dir),
+        images,
+        output,
+        batch_size=4,
+        options=DecodingOptions(overflow="keep"),
+    )
     expected = evaluate(records, read_predictions(output))
     assert result.validation == pytest.approx(
         {"mF1": expected.mf1, "mAP": expected.map_11, "mAP_nc": expected.map_nc}

@@ -14,9 +14,13 @@ from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.data.streaming import ManifestFile
 from lmmrotate.evaluation.evaluate import evaluate
+from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.runs import RunInfo
+
+_OPTIONS = DecodingOptions(overflow="keep")
+"""A model that has not learned to stop would be asked about every image up to 21 times."""
 
 
 class Validation:
@@ -58,7 +62,8 @@ class Validation:
         for start in range(0, len(mine), self._batch_size):
             some = mine[start : start + self._batch_size]
             pictures = [read_image(manifest.image_path(record)) for _, (manifest, record) in some]
-            found += self._predictor.predict_pictures([str(place) for place, _ in some], pictures)
+            names = [str(place) for place, _ in some]
+            found += self._predictor.predict_pictures(names, pictures, _OPTIONS)
         if processes > 1:
             everybodys: list[list[Prediction]] = [[] for _ in range(processes)]
             distributed.all_gather_object(everybodys, found)
