@@ -1,8 +1,8 @@
 """A scene of 20,000 x 20,000 px from file to map: predicted, killed on the way, resumed, and checked.
 
 A synthetic GeoTIFF (UTM zone 31, 0.3 m a pixel) of known objects, half of it open water of one colour, is
-predicted by ``lmmrotate predict`` in a process of its own, which is killed once. The GeoJSON that comes out is
-read back with GDAL (pyogrio) and shapely and compared with the objects in world coordinates. Model: the
+predicted by ``lmmrotate predict`` in a process of its own, which is killed once. The GeoJSON that comes out
+is read back with GDAL (pyogrio) and shapely and compared with the objects in world coordinates. Model: the
 embedded one, whose own accuracy shows in the distances; their mean as vectors shows whether coordinates
 are off anywhere between the file and the map.
 """
