@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmmrotate.assets import model_path
 from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
 from lmmrotate.cli.evaluate import add_rules
 from lmmrotate.cli.predict import add_decoding, decoding_options
-from lmmrotate.errors import ConfigError
 from lmmrotate.runs import RUN_FILE
 
 if TYPE_CHECKING:
     from lmmrotate.cli.eval_data import EvalData
     from lmmrotate.evaluation.results import Evaluation
+
+log = logging.getLogger("lmmrotate")
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -259,16 +262,12 @@ def _numbers(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _models(paths: Sequence[str], with_checkpoints: bool) -> list[_Model]:
-    """What is to be evaluated, each under a name of its own.
-
-    Raises:
-        ConfigError: if a run has no checkpoints where they are asked for.
-    """
+    """What is to be evaluated, each under a name of its own."""
     found: list[_Model] = []
     names: dict[str, str] = {}
     for path in dict.fromkeys(paths):
-        folder = Path(path)
-        stem = folder.resolve().name if folder.exists() else path
+        folder = model_path(path)
+        stem = folder.resolve().name
         if checkpoint := _CHECKPOINT.fullmatch(stem):
             run = folder.resolve().parent.parent.name
             stem = f"{run}-{stem}"
@@ -279,11 +278,11 @@ def _models(paths: Sequence[str], with_checkpoints: bool) -> list[_Model]:
         if with_checkpoints:
             parts = [p.parent for p in folder.glob(f"checkpoints/checkpoint-*/{RUN_FILE}")]
             if not parts:
-                raise ConfigError(f"eval: {path} keeps no checkpoints to evaluate (save_total_limit)")
+                log.warning("%s keeps no checkpoints: it is evaluated as it is (save_total_limit)", path)
             for part in sorted(parts, key=lambda p: int(p.name.removeprefix("checkpoint-"))):
                 step = int(part.name.removeprefix("checkpoint-"))
                 found.append(_Model(str(part), f"{name}-{part.name}", name, step))
-        if not with_checkpoints or (folder / RUN_FILE).exists():
+        if not with_checkpoints or (folder / RUN_FILE).exists() or not found:
             found.append(_Model(path, name, name))
     return found
 

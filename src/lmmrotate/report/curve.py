@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lmmrotate.data.jsonl import write_text_atomic
@@ -25,7 +26,9 @@ def curve_svg(points: Sequence[Point]) -> str:
         figure, axes = new_figure(6.4, 3.4)
         for name, colour, marker in _LINES:
             values = [_numbers(evaluation)[name] for _, evaluation in points]
-            axes.plot(steps, values, marker=marker, ms=4, color=colour, mec=INK, mew=0.5, label=name)
+            axes.plot(
+                steps, values, marker=marker, ms=4, color=colour, mec=INK, mew=0.5, label=name, clip_on=False
+            )
         axes.set_ylim(0, 1)
         axes.set_xticks(steps if len(steps) <= 12 else steps[:: -(-len(steps) // 12)])
         axes.set_xlabel("updates")
@@ -42,10 +45,13 @@ def write_curve(path: Path, title: str, points: Sequence[Point]) -> None:
 def _page(title: str, points: Sequence[Point]) -> Iterator[str]:
     yield page_start(title)
     yield f"<header>\n<h1>{page_text(title)}</h1>\n"
-    yield from facts_list([("Rules", page_text(", ".join(setting_parts(points[0][1]))))])
+    yield from facts_list(
+        [("Rules", page_text(", ".join(setting_parts(replace(points[0][1], seconds_per_image=0.0)))))]
+    )
     yield '</header>\n<main>\n<section>\n<h2>Checkpoints</h2>\n<div class="panel">'
     yield curve_svg(points)
-    yield '</div>\n<div class="panel"><table>\n<thead><tr><th scope="col">updates</th>'
+    yield '</div>\n</section>\n<section>\n<h2>Numbers</h2>\n<div class="panel"><table>\n<thead><tr>'
+    yield '<th scope="col">updates</th>'
     yield from (f'<th scope="col">{name}</th>' for name, _, _ in _LINES)
     yield "</tr></thead>\n<tbody>\n"
     rows = [_numbers(evaluation) for _, evaluation in points]
