@@ -93,7 +93,8 @@ class Grammar:
         bins, self._numbers = len(form.locations), form.numbers
         rest = sorted({token for row in states.next for token in row})
         column = {token: bins + place for place, token in enumerate(rest)}
-        following = torch.full((len(states.next), bins + len(rest)), -1)
+        # Half the memory of whole words: many classes in order make thousands of states.
+        following = torch.full((len(states.next), bins + len(rest)), -1, dtype=torch.int32)
         for state, row in enumerate(states.next):
             if states.box[state] >= 0:
                 following[state, :bins] = states.box[state]
@@ -129,7 +130,7 @@ class Grammar:
 
     def advance(self, known: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         before = known[:, 0]
-        after = self._following[before, tokens]
+        after = self._following[before, tokens].long()
         if not self._orders_boxes:
             return after[:, None]
         number, is_location = self._number[before], tokens < len(self.locations)
