@@ -123,6 +123,10 @@ def test_what_is_there_already_is_not_done_again(run: Path, folder: Path, tmp_pa
     picture = folder / "03.png"
     picture.write_bytes(picture.read_bytes())  # newer than the output
     assert predict(predictor, folder, output).predicted == 11
+    other = Image.new("RGB", (9, 9))
+    other.save(picture)
+    os.utime(picture, (1, 1))
+    assert predict(predictor, folder, output).predicted == 11, "another image with an old date"
     assert predict_to_file(predictor, work(folder), output, batch_size=2).predicted == 11, "other options"
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from lmmrotate.assets import model_path
 from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
 from lmmrotate.cli.evaluate import add_rules
 from lmmrotate.cli.predict import add_decoding, decoding_options
+from lmmrotate.errors import DataError
 from lmmrotate.runs import RUN_FILE
 
 if TYPE_CHECKING:
@@ -174,13 +176,16 @@ def _evaluate(args: argparse.Namespace, data: EvalData, output: Path, prediction
 
 def _submit(args: argparse.Namespace, data: EvalData, output: Path, predictions: Any) -> None:
     """Of a split without labels: tiles are merged to scenes, and packed for the server."""
-    from lmmrotate.evaluation.merging import merge_predictions
+    from lmmrotate.evaluation.merging import merge_predictions, tiles_named_by
     from lmmrotate.evaluation.submission import write_submission
 
-    if any(record.scene for record in data.manifest.records):
-        predictions = merge_predictions(predictions, data.manifest)
+    tiles = data.manifest if any(record.scene for record in data.manifest.records) else None
+    with suppress(DataError):  # names such as P0001__1024__824___0 say so, too
+        tiles = tiles or tiles_named_by(predictions)
+    if tiles is not None:
+        predictions = merge_predictions(predictions, tiles)
         predictions.write(output.with_suffix(".scenes.jsonl"))
-    if not data.server:
+    if not data.server or args.clip_num:
         if not args.json:
             show(f"{data.name}: has no labels to evaluate by; {output} holds the predictions")
         return

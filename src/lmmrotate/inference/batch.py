@@ -7,6 +7,7 @@ chunks finished.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -84,7 +85,12 @@ def predict_to_file(
     share = share or Share()
     engine = engine or in_this_process(predictor, options)
     images = list(dict(images).items())  # an image named twice is predicted once
-    settings = {**predictor.header.settings, **asdict(options), "batch_size": batch_size}
+    settings = {
+        **predictor.header.settings,
+        **asdict(options),
+        "batch_size": batch_size,
+        "images": _fingerprint(images),
+    }
     header = replace(predictor.header, settings=settings)
     if output.is_dir():
         raise ConfigError(f"{output}: is a folder; give the file to write")
@@ -178,6 +184,18 @@ def _finish(parts: Parts, output: Path, header: PredictionsHeader) -> bool:
     except FileNotFoundError:  # the folder went away with that process's last act
         return output.exists()
     return True
+
+
+def _fingerprint(images: Work) -> str:
+    """Tells these images from others of the same names: by their names and the sizes of their files."""
+    digest = hashlib.sha256()
+    for name, source in images:
+        try:
+            size = source.path.stat().st_size
+        except OSError:
+            size = -1
+        digest.update(f"{name}\0{size}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _with_unreadable(header: PredictionsHeader, names: Sequence[str]) -> PredictionsHeader:
