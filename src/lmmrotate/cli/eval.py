@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lmmrotate.assets import model_path
 from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
 from lmmrotate.cli.evaluate import add_rules
-from lmmrotate.cli.predict import add_decoding, decoding_options
+from lmmrotate.cli.predict import add_decoding, decoding_options, draw_predictions
 from lmmrotate.errors import DataError
 from lmmrotate.runs import RUN_FILE
 
@@ -145,7 +145,8 @@ def _one(args: argparse.Namespace, model: _Model, data: EvalData) -> tuple[_Row 
         return None, missed
     predictions = read_predictions(output)
     if args.vis:
-        _draw(output.with_suffix(""), manifest, predictions)
+        paths = {record.image: manifest.image_path(record) for record in manifest.records}
+        draw_predictions(output, paths, output.with_suffix(""))
     if args.pass_evaluate:
         return None, missed
     if not data.labelled:
@@ -193,21 +194,6 @@ def _submit(args: argparse.Namespace, data: EvalData, output: Path, predictions:
     write_submission(predictions, archive, data.server)
     if not args.json:
         show(f"{archive}: no labels here; for the {data.server} evaluation server")
-
-
-def _draw(folder: Path, manifest: Any, predictions: Any) -> None:
-    from lmmrotate.data.images import read_image
-    from lmmrotate.data.jsonl import replacing
-    from lmmrotate.report.draw import draw_boxes
-    from lmmrotate.report.palette import class_colours
-
-    colours = class_colours(predictions.header.classes)
-    records = {record.image: record for record in manifest.records}
-    for number, found in enumerate(predictions.images):
-        picture = read_image(manifest.image_path(records[found.image]))
-        drawn = draw_boxes(picture, found.quads, found.labels, found.scores, colours=colours)
-        with replacing(folder / f"{number:06d}_{Path(found.image).stem}.png") as file:
-            drawn.save(file, format="PNG")
 
 
 def _conclude(args: argparse.Namespace, rows: Sequence[_Row]) -> None:

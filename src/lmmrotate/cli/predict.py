@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     for message in result.unreadable:
         log.error("skipped: %s", message)
     saved = _save(args, dict(images)) if args.save_as and result.finished else []
-    drawn = _draw(args.output, dict(images), args.draw) if args.draw and result.finished else 0
+    drawn = draw_predictions(args.output, dict(images), args.draw) if args.draw and result.finished else 0
     if args.json:
         show_json(vars(result) | {"drawn": drawn, "saved": saved})
     else:
@@ -271,7 +271,8 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"--draw: {folder} cannot be made: {error.strerror}") from error
 
 
-def _draw(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
+def draw_predictions(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
+    """Draw the boxes of a predictions file on copies of its images; returns how many."""
     from lmmrotate.data.images import read_image
     from lmmrotate.data.jsonl import replacing
     from lmmrotate.data.predictions import read_predictions
