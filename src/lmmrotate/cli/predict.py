@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lmmrotate.inference.decoding import DecodingOptions
     from lmmrotate.inference.scenes import SceneOptions
     from lmmrotate.inference.shares import Share
+
+_DRAWN_SIDE_PX = 6000
 
 log = logging.getLogger("lmmrotate")
 
@@ -190,7 +193,11 @@ def run(args: argparse.Namespace) -> int:
     for message in result.unreadable:
         log.error("skipped: %s", message)
     saved = _save(args, dict(images)) if args.save_as and result.finished else []
-    drawn = draw_predictions(args.output, dict(images), args.draw) if args.draw and result.finished else 0
+    drawn = (
+        draw_predictions(args.output, dict(images), args.draw, args.bands)
+        if args.draw and result.finished
+        else 0
+    )
     if args.json:
         show_json(vars(result) | {"drawn": drawn, "saved": saved})
     else:
@@ -271,19 +278,28 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"--draw: {folder} cannot be made: {error.strerror}") from error
 
 
-def draw_predictions(predictions_path: Path, paths: dict[str, Path], folder: Path) -> int:
-    """Draw the boxes of a predictions file on copies of its images; returns how many."""
-    from lmmrotate.data.images import read_image
+def draw_predictions(
+    predictions_path: Path, paths: dict[str, Path], folder: Path, bands: Sequence[int] = ()
+) -> int:
+    """Draw the boxes of a predictions file on copies of its images, those of large ones on smaller copies.
+
+    Returns:
+        How many pictures.
+    """
+    from PIL import Image
+
     from lmmrotate.data.jsonl import replacing
     from lmmrotate.data.predictions import read_predictions
+    from lmmrotate.data.rasters import overview
     from lmmrotate.report.draw import draw_boxes
     from lmmrotate.report.palette import class_colours
 
     predictions = read_predictions(predictions_path)
     for number, prediction in enumerate(predictions.images):
+        copy = Image.fromarray(overview(paths[prediction.image], _DRAWN_SIDE_PX, bands))
         picture = draw_boxes(
-            read_image(paths[prediction.image]),
-            prediction.quads,
+            copy,
+            prediction.quads * (copy.width / prediction.width, copy.height / prediction.height),
             prediction.labels,
             prediction.scores,
             colours=class_colours(predictions.header.classes),

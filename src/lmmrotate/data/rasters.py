@@ -137,13 +137,19 @@ def padded(raster_wh: tuple[int, int], read: Window, box: Sequence[int]) -> npt.
     return out
 
 
-def overview(path: Path, longest_px: int) -> npt.NDArray[np.uint8]:
-    """The whole image (H, W, 3), reduced to at most ``longest_px`` a side, read in strips."""
-    width, height = image_size(path)
+def overview(path: Path, longest_px: int, bands: Sequence[int] = ()) -> npt.NDArray[np.uint8]:
+    """The whole image (H, W, 3), reduced to at most ``longest_px`` a side, read in strips.
+
+    Raises:
+        ConfigError, DataError: as ``open_raster``.
+    """
+    width, height = raster_size(path)
     step = max(1, -(-max(width, height) // longest_px))
-    with open_windows(path) as window:
+    with open_raster(path, bands) as raster:
         rows = max(1, 1024 // step) * step
-        strips = [window(0, y, width, min(y + rows, height))[::step, ::step] for y in range(0, height, rows)]
+        strips = [
+            raster.read(0, y, width, min(y + rows, height))[::step, ::step] for y in range(0, height, rows)
+        ]
         return np.concatenate(strips)
 
 
