@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 from lmmrotate.data import rasters
 from lmmrotate.data.images import read_image
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.data.rasters import open_windows, overview
+from lmmrotate.data.rasters import open_raster, open_windows, overview, raster_size
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.tiling import tile_manifest
 from lmmrotate.errors import DataError
@@ -138,3 +138,33 @@ def test_tiles_of_a_windowed_scene_are_those_of_a_whole_one(
     assert len(windowed.records) > 6
     for record in windowed.records:
         assert (tmp_path / "a" / record.image).read_bytes() == (tmp_path / "b" / record.image).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "count", "nodata"),
+    [("float32", 3, None), ("int16", 5, -9999), ("float32", 1, np.nan), ("uint16", 4, 0)],
+)
+def test_scenes_of_any_samples_are_read(tmp_path: Path, dtype: str, count: int, nodata: float | None) -> None:
+    bands = RNG.normal(500, 90, (count, 40, 60)).astype(dtype)
+    if nodata is not None:
+        bands[:, :, :20] = nodata
+    path = geotiff(tmp_path / "a.tif", bands, nodata=nodata)
+    assert raster_size(path) == (60, 40)
+    with open_raster(path) as raster:
+        pixels = raster.read(0, 0, 60, 40)
+    rest = pixels[:, 20:] if nodata is not None else pixels
+    assert (pixels[:, :20] == 0).all() == (nodata is not None)
+    assert rest.min() <= 2
+    assert rest.max() >= 253
+    assert 90 < rest.mean() < 165, "no-data values take no part in the stretch"
+
+
+def test_rasters_that_cannot_be_shown_say_why(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "sar.tif", np.ones((1, 8, 8), np.complex64))
+    with pytest.raises(DataError, match=r"sar\.tif: has complex samples"), open_raster(path):
+        pass
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "text.tif").write_text("no raster")
+    for name, message in (("empty", "empty file"), ("text", "damaged"), ("none", "no such file")):
+        with pytest.raises(DataError, match=message):
+            raster_size(tmp_path / f"{name}.tif")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lmmrotate.inference.shares import Share
 
 _DRAWN_SIDE_PX = 6000
+_MOST_MESSAGES = 100
 
 log = logging.getLogger("lmmrotate")
 
@@ -190,8 +191,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         work = [(name, FileSource(path)) for name, path in images]
         result = predict_to_file(predictor, work, args.output, **how)
-    for message in result.unreadable:
+    different = list(dict.fromkeys(result.unreadable))  # all tiles of a damaged scene may say the same
+    for message in different[:_MOST_MESSAGES]:
         log.error("skipped: %s", message)
+    if len(different) > _MOST_MESSAGES:
+        log.error("… and %d more", len(different) - _MOST_MESSAGES)
     saved = _save(args, dict(images)) if args.save_as and result.finished else []
     drawn = (
         draw_predictions(args.output, dict(images), args.draw, args.bands)

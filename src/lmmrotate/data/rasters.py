@@ -1,11 +1,11 @@
 """Images of any size, read window by window.
 
 A TIFF of more than ``WINDOWED_FROM`` pixels is read with rasterio (extra ``geo``), so that a scene of
-50,000 x 50,000 px never lies in memory, and so is any raster that has a place on Earth or of which bands are
-chosen; any other image is read whole. Both give the same 8-bit RGB pixels as ``read_image``: of several bands
-the first three, an alpha band composited on black, and samples of more than 8 bits stretched by the
-percentiles of the scene, which a large one gives by every n-th pixel. Pixels that a raster declares to be no
-data are black, and take no part in the percentiles.
+50,000 x 50,000 px never lies in memory; any other image is read whole. Both give the same 8-bit RGB pixels as
+``read_image``: of several bands the first three, an alpha band composited on black, and samples of more than
+8 bits stretched by the percentiles of the scene, which a large one gives by every n-th pixel.
+``open_raster`` reads all of ``RASTERS`` with rasterio, whatever their samples. Pixels that they declare to be
+no data are black, and take no part in the percentiles.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def open_raster(path: Path, bands: Sequence[int] = ()) -> Iterator[Raster]:
     """
     if bands and not _have_rasterio():
         raise ConfigError("choosing bands needs rasterio: pip install 'lmmrotate[geo]'")
-    if _have_rasterio() and (bands or (path.suffix.lower() in RASTERS and _has_place_or_holes(path))):
+    if _have_rasterio() and (bands or path.suffix.lower() in RASTERS):
         with _raster(path, bands, holes=True) as raster:
             yield raster
         return
@@ -102,7 +102,7 @@ def raster_size(path: Path) -> tuple[int, int]:
             of ``RASTERS`` more than ``MAX_RASTER_PIXELS``.
     """
     is_raster = path.suffix.lower() in RASTERS and _have_rasterio()
-    if is_raster and path.suffix.lower() == ".vrt":
+    if is_raster:
         with _opened(path) as file:
             width, height = file.width, file.height
     else:
@@ -160,16 +160,14 @@ def _have_rasterio() -> bool:
         return False
 
 
-def _has_place_or_holes(path: Path) -> bool:
-    image_size(path) if path.suffix.lower() != ".vrt" else None
-    with _opened(path) as file:
-        return bool(file.crs) or file.nodata is not None
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import rasterio
 
+    if not path.is_file():
+        raise DataError(f"{path}: {'a folder, not an image' if path.is_dir() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: empty file (0 bytes), expected an image")
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         with _named_errors(path), quiet():  # about a file without georeference
             file = rasterio.open(path)
@@ -206,6 +204,8 @@ def _raster(path: Path, bands: Sequence[int] = (), *, holes: bool = False) -> It
                 f"{file.count}"
             )
         shades = list(bands) or (colours[:3] if len(colours) >= 3 else colours[:1])
+        if any(file.dtypes[band - 1].startswith("complex") for band in shades):
+            raise DataError(f"{path}: has complex samples; write their magnitudes to a raster first")
         holes = holes and not alpha and file.nodata is not None
         with _named_errors(path):
             develop = _developer(file, shades, alpha, holes=holes)
