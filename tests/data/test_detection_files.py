@@ -121,3 +121,15 @@ def test_what_cannot_be_written_is_named(found: Predictions, tmp_path: Path) -> 
     slash = Predictions(PredictionsHeader(("a/b",)), ())
     with pytest.raises(DataError, match="class 'a/b' cannot be part of a file's name"):
         write_detections(slash, tmp_path, ["dota"])
+
+
+def test_a_heading_just_short_of_half_a_turn_is_north(tmp_path: Path) -> None:
+    tip = np.array([[0, 0], [-0.0001, -100], [10, -100.0001], [10.0001, -0.0001]]) + 200
+    found = Predictions(
+        PredictionsHeader(("ship",)),
+        (Prediction("a.tif", 300, 300, quads=tip[None], labels=("ship",), scores=(1.0,)),),
+    )
+    degrees = Georeference(pyproj.CRS.from_epsg(4326).to_wkt(), (1e-5, 0, 10.0, 0, -1e-5, 0.0))
+    path = write_detections(found, tmp_path, ["geojson"], {"a.tif": degrees})[0]
+    heading = json.loads(path.read_text())["features"][0]["properties"]["heading_deg"]
+    assert heading < 0.001

@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.transform import from_origin
 
 from lmmrotate.data.georeference import Georeference
+from lmmrotate.data.rasters import georeference_of
 
 UTM_31 = pyproj.CRS.from_epsg(32631).to_wkt()
 MERCATOR = pyproj.CRS.from_epsg(3857).to_wkt()
@@ -72,3 +77,13 @@ def test_nothing_measures_nothing() -> None:
     assert [len(values) for values in Georeference(UTM_31, CASES[0][1]).measures(np.empty((0, 4, 2)))] == [
         0
     ] * 3
+
+
+def test_local_systems_are_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    local = 'LOCAL_CS["site",UNIT["metre",1]]'
+    path = tmp_path / "site.tif"
+    place = {"crs": local, "transform": from_origin(100, 100, 2, 2)}
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=4, width=4, dtype="uint8", **place) as file:
+        file.write(np.ones((1, 4, 4), np.uint8))
+    assert georeference_of(path) is None
+    assert "is a local one; detections are written in pixels" in caplog.text

@@ -206,6 +206,7 @@ def _fields(prediction: Prediction, place: Georeference | None) -> dict[str, lis
         names = ("heading_deg", "length_m", "width_m")
         measured = zip(names, place.measures(prediction.quads), strict=True)
         fields |= {name: np.round(values, 3).tolist() for name, values in measured}
+        fields["heading_deg"] = [heading % 180 for heading in fields["heading_deg"]]  # 179.9996 is 0
     return fields
 
 

@@ -34,6 +34,16 @@ class Georeference:
         code = CRS.from_wkt(self.crs_wkt).to_epsg()
         return None if code is None else int(code)
 
+    @property
+    def is_on_earth(self) -> bool:
+        """Whether the system is known to lie anywhere; a local one (of a building site, say) is not."""
+        from rasterio.errors import RasterioError
+
+        try:
+            return bool(np.isfinite(self.to_lon_lat(np.zeros((1, 2)))).all())
+        except RasterioError:
+            return False
+
     def to_world(self, points: Points) -> Points:
         """Pixels (..., 2) as coordinates of the system, x (or longitude) first."""
         a, b, c, d, e, f = self.transform

@@ -10,6 +10,7 @@ no data are black, and take no part in the percentiles.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ import numpy.typing as npt
 from lmmrotate.data.georeference import Georeference
 from lmmrotate.data.images import MAX_PIXELS, image_size, quiet, read_pixels, stretch_limits, stretched
 from lmmrotate.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 Window = Callable[[int, int, int, int], npt.NDArray[np.uint8]]
 """From x0, y0, x1, y1 inside the image to its pixels (y1 - y0, x1 - x0, 3), RGB."""
@@ -115,7 +118,7 @@ def raster_size(path: Path) -> tuple[int, int]:
 
 def georeference_of(path: Path) -> Georeference | None:
     """Where the pixels of an image lie on Earth; None for one that does not say, and without rasterio. Ground
-    control points and rational polynomials are not read.
+    control points and rational polynomials are not read, and a local system is no place on Earth.
 
     Raises:
         DataError: if the file cannot be read.
@@ -123,7 +126,13 @@ def georeference_of(path: Path) -> Georeference | None:
     if path.suffix.lower() not in RASTERS or not _have_rasterio():
         return None
     with _opened(path) as file:
-        return Georeference(file.crs.to_wkt(), tuple(file.transform)[:6]) if file.crs else None
+        if not file.crs:
+            return None
+        place = Georeference(file.crs.to_wkt(), tuple(file.transform)[:6])
+    if not place.is_on_earth:
+        log.warning("%s: its coordinate system is a local one; detections are written in pixels", path)
+        return None
+    return place
 
 
 def padded(raster_wh: tuple[int, int], read: Window, box: Sequence[int]) -> npt.NDArray[np.uint8]:
