@@ -37,12 +37,10 @@ class Georeference:
     @property
     def is_on_earth(self) -> bool:
         """Whether the system is known to lie anywhere; a local one (of a building site, say) is not."""
-        from rasterio.errors import RasterioError
+        from rasterio.crs import CRS
 
-        try:
-            return bool(np.isfinite(self.to_lon_lat(np.zeros((1, 2)))).all())
-        except RasterioError:
-            return False
+        crs = CRS.from_wkt(self.crs_wkt)
+        return bool(crs.is_geographic or crs.is_projected)
 
     def to_world(self, points: Points) -> Points:
         """Pixels (..., 2) as coordinates of the system, x (or longitude) first."""
