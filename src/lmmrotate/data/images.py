@@ -72,14 +72,21 @@ _DAMAGED = (
 _GLOBALS_LOCK = threading.Lock()
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, *, still: bool = False) -> Image.Image:
     """Read an image file as 8-bit RGB, upright (see the module's notes on other kinds).
+
+    Args:
+        still: refuse animations, of which the first frame is taken otherwise.
 
     Raises:
         DataError: naming the file and what is wrong: missing, empty, not an image, truncated or damaged,
             above ``MAX_PIXELS``, or of a kind that cannot be converted.
     """
     with _opened(path) as image:
+        # Pages of a TIFF are most often smaller copies of the first.
+        if still and image.format != "TIFF" and getattr(image, "is_animated", False):
+            frames = getattr(image, "n_frames", 0)
+            raise DataError(f"{path}: an animation of {frames} frames; extract the one that is meant")
         orientation = _orientation(image)
         sixteen_bit_colour = _has_sixteen_bit_colour(image)
         pillow_minds = image.width * image.height > (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)

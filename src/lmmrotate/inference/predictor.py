@@ -232,7 +232,7 @@ def own_device(local_rank: int) -> str | None:
 
 def as_picture(image: ImageInput) -> Image.Image:
     """The image in memory, RGB. Raises DataError if it cannot be read."""
-    return read_image(Path(image)) if isinstance(image, (str, Path)) else to_rgb(image)
+    return read_image(Path(image), still=True) if isinstance(image, (str, Path)) else to_rgb(image)
 
 
 def _name(image: ImageInput, position: int) -> str:

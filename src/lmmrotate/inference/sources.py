@@ -45,7 +45,7 @@ class FileSource:
     skips_blank = False
 
     def read(self) -> Image.Image:
-        return read_image(self.path)
+        return read_image(self.path, still=True)
 
 
 class _Held(threading.local):
