@@ -55,6 +55,27 @@ def test_bad_images_are_named(run: Path, tmp_path: Path) -> None:
         predictor.predict([], batch_size=0)
 
 
+def test_runs_are_fetched_from_the_hub(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def download(name: str, **_: object) -> str:
+        asked.append(name)
+        if name == "team/ships":
+            return str(run)
+        raise OSError("We could not reach the hub\nsecond line")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert Predictor.from_run("team/ships", device="cpu").classes == Predictor.from_run(run).classes
+    with pytest.raises(
+        CheckpointError, match="team/planes: no such run directory, and not found on the hub: We"
+    ):
+        Predictor.from_run("team/planes")
+    for local in ("./team/ships", "/team/ships", "ships"):
+        with pytest.raises(CheckpointError, match="no such run directory"):
+            Predictor.from_run(local)
+    assert asked == ["team/ships", "team/planes"]
+
+
 def test_wrong_devices_and_runs_are_named(run: Path) -> None:
     with pytest.raises(ConfigError, match="device is 'gpu9'; valid: cpu, cuda"):
         Predictor.from_run(run, device="gpu9")

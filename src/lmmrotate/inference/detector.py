@@ -40,7 +40,8 @@ class Detector:
     ) -> None:
         """
         Args:
-            model: a run directory, or ``tiny`` for the embedded model (docs/model-card.md).
+            model: a run directory, the hub id (owner/name) of one, or ``tiny`` for the embedded model
+                (docs/model-card.md).
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
             options: how answers are written.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
 DEFAULT = DecodingOptions()
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 ImageInput = str | Path | Image.Image | np.ndarray
@@ -69,7 +71,8 @@ class Predictor:
         """Load a run directory or one of its checkpoints.
 
         Args:
-            run: the folder; default: ``tiny``, the model that comes with the package.
+            run: the folder, or the hub id (owner/name) of one that was uploaded; default: ``tiny``, the model
+                that comes with the package.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
             torch_dtype: one of ``DTYPES``; halves are for GPUs (on a CPU they are slower).
             attn_implementation: one of ``models.loading.ATTENTION``, for the encoder.
@@ -80,7 +83,7 @@ class Predictor:
         """
         if torch_dtype not in DTYPES:
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; valid: {', '.join(DTYPES)}")
-        folder = model_path(run)
+        folder = _local_run(run)
         if device and device.split(":")[0] not in DEVICES:
             raise ConfigError(
                 f"device is {device!r}; valid: {', '.join(DEVICES)}, with a number as in cuda:1"
@@ -222,6 +225,21 @@ class Predictor:
         scores = FORMULAS[formula](evidence)
         calibrated = self._calibration.apply(scores) if self._calibration else scores
         return tuple(np.clip(calibrated, 0.0, 1.0).tolist())
+
+
+def _local_run(run: str | Path) -> Path:
+    """The folder of a run; one on the hub is downloaded first."""
+    folder = model_path(run)
+    if folder.exists() or not isinstance(run, str) or not _HUB_ID.fullmatch(run):
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(run, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{run}: no such run directory, and not found on the hub: {first}") from error
 
 
 def own_device(local_rank: int) -> str | None:
