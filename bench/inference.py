@@ -37,6 +37,7 @@ GSD_M = (0.2, 0.4)
 BOXES = (0, 4, 8, 16, 32, 64, 125, 250)
 BATCHES = (1, 4, 16, 32)
 TOKENS_A_BOX = 9
+_POSITIONS = 2400  # for 250 boxes; what new ones hold does not matter for time
 
 
 class Endless:
@@ -59,12 +60,17 @@ class Bench:
                 model,
                 tokens=self.codec.special_tokens,
                 words=self.codec.words,
-                language_model_max_length=2400,
+                language_model_max_length=_POSITIONS,
             )
         else:
             info = read_run(model_path(model))
             self.codec = codec_from_json(info.codec)
-            self.family = load_family(model, tokens=self.codec.special_tokens, words=self.codec.words)
+            self.family = load_family(
+                model,
+                tokens=self.codec.special_tokens,
+                words=self.codec.words,
+                language_model_max_length=_POSITIONS,
+            )
         self.family.model.to(device).eval()
         if device != "cpu":
             self.family.model.to(torch.bfloat16)
