@@ -26,7 +26,7 @@ from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import codec_from_json, make_codec
 from lmmrotate.data.synthetic.scene import CLASSES, SceneSpec, render_scene
 from lmmrotate.inference.decoding import DecodingOptions, Writer
-from lmmrotate.inference.grammar import Rules
+from lmmrotate.inference.grammar import Rules, Strictness
 from lmmrotate.inference.scores import evidence_of
 from lmmrotate.models.bart_decoder import BartAnswerDecoder
 from lmmrotate.models.loading import PRESET_NAMES, load_family
@@ -37,6 +37,7 @@ GSD_M = (0.2, 0.4)
 BOXES = (0, 4, 8, 16, 32, 64, 125, 250)
 BATCHES = (1, 4, 16, 32)
 TOKENS_A_BOX = 9
+PARTS = ("prepare", "vision", "encoder", "decoder", "rules", "measures")
 _POSITIONS = 2400  # for 250 boxes; what new ones hold does not matter for time
 
 
@@ -106,8 +107,9 @@ class Bench:
             do_sample=False,
         )
 
-    def writer(self, tokens: int, beams: int = 1) -> Writer:
-        writer = Writer(self.family, self.codec.form, DecodingOptions(max_new_tokens=tokens, num_beams=beams))
+    def writer(self, tokens: int, beams: int = 1, grammar: Strictness = "syntax") -> Writer:
+        options = DecodingOptions(max_new_tokens=tokens, num_beams=beams, grammar=grammar)
+        writer = Writer(self.family, self.codec.form, options)
         writer._rules = Endless(writer._rules)  # type: ignore[assignment]
         writer._guard = lambda: None  # type: ignore[method-assign]
         return writer
@@ -125,12 +127,15 @@ class Bench:
             table.add_column(heading, justify="left" if heading == "way" else "right")
         few, many = self.pictures[:8], self.pictures
         writer, beams = self.writer(tokens), self.writer(tokens, 3)
+        free, ordered = self.writer(tokens, grammar="off"), self.writer(tokens, grammar="boxes")
         ways: list[tuple[str, int, int, Callable[[Sequence[Image.Image]], object]]] = [
             ("published: generate, 3 beams", 1, len(few), lambda p: self.generate(p, tokens, 3)),
             ("generate, greedy", 1, len(few), lambda p: self.generate(p, tokens, 1)),
             ("generate, greedy", 16, len(many), lambda p: self.generate(p, tokens, 1)),
             ("ours, 3 beams", 1, len(few), lambda p: self.ours(p, beams)),
             ("ours, 3 beams", 16, len(many), lambda p: self.ours(p, beams)),
+            ("ours, no grammar", 16, len(many), lambda p: self.ours(p, free)),
+            ("ours, boxes in order", 16, len(many), lambda p: self.ours(p, ordered)),
             *(("ours", b, len(many) if b > 1 else len(few), lambda p: self.ours(p, writer)) for b in BATCHES),
         ]
         published = 0.0
@@ -144,29 +149,30 @@ class Bench:
 
     def shares(self, boxes: int) -> Table:
         """Where our time goes."""
-        table = Table(title=f"ours, {boxes} boxes an image: share of the time")
-        parts = ("prepare", "vision", "encoder", "decoder", "rules", "measures", "rest")
-        for heading in ("batch", "ms/image", *parts, "inside the model"):
-            table.add_column(heading, justify="right")
+        columns = [self._shares(boxes, batch) for batch in (1, 16)]
+        table = Table("", title=f"ours, {boxes} boxes an image: share of the time")
         for batch in (1, 16):
-            writer = self.writer(2 + TOKENS_A_BOX * boxes)
-            pictures = self.pictures[:batch]
-            self.ours(pictures, writer)
-            spent: dict[str, float] = dict.fromkeys(parts, 0.0)
-            with self._timed(writer, spent):
-                begin = time.perf_counter()
-                for _ in range(self.repeats):
-                    self.ours(pictures, writer)
-                total = time.perf_counter() - begin
-            spent["rest"] = total - sum(spent.values())
-            inside = (spent["vision"] + spent["encoder"] + spent["decoder"]) / total
-            table.add_row(
-                str(batch),
-                f"{1e3 * total / self.repeats / batch:.1f}",
-                *(f"{100 * spent[part] / total:.1f} %" for part in parts),
-                f"{100 * inside:.0f} %",
-            )
+            table.add_column(f"batch {batch}", justify="right")
+        for name in columns[0]:
+            table.add_row(name, *(column[name] for column in columns))
         return table
+
+    def _shares(self, boxes: int, batch: int) -> dict[str, str]:
+        writer, pictures = self.writer(2 + TOKENS_A_BOX * boxes), self.pictures[:batch]
+        self.ours(pictures, writer)
+        spent = dict.fromkeys(PARTS, 0.0)
+        with self._timed(writer, spent):
+            begin = time.perf_counter()
+            for _ in range(self.repeats):
+                self.ours(pictures, writer)
+            total = time.perf_counter() - begin
+        spent["rest"] = total - sum(spent.values())
+        inside = (spent["vision"] + spent["encoder"] + spent["decoder"]) / total
+        return (
+            {"ms an image": f"{1e3 * total / self.repeats / batch:.1f}"}
+            | {part: f"{100 * share / total:.1f} %" for part, share in spent.items()}
+            | {"inside the model": f"{100 * inside:.0f} %"}
+        )
 
     @contextmanager
     def _timed(self, writer: Writer, spent: dict[str, float]) -> Iterator[None]:

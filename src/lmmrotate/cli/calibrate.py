@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmmrotate.cli.common import add_verbosity, positive_int, quiet_transformers, show, show_json
+from lmmrotate.cli.common import add_running, add_verbosity, quiet_transformers, show, show_json
 
 if TYPE_CHECKING:
     from lmmrotate.evaluation.results import Evaluation
@@ -33,10 +33,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "(default: %(default)s)",
     )
     parser.add_argument("--formula", help="use this one (default: that with the best mAP)")
-    parser.add_argument(
-        "--batch_size", type=positive_int, default=8, help="images a step (default: %(default)s)"
-    )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
+    add_running(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_verbosity(parser)
     parser.set_defaults(run=run)
@@ -44,19 +41,18 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.data.manifest import read_manifest
-    from lmmrotate.inference.calibrating import best_formula, cross_fitted, fit, take_sample
+    from lmmrotate.inference.calibrating import cross_fitted, fit, judged_formulas, take_sample
     from lmmrotate.inference.calibration import FILE
     from lmmrotate.inference.predictor import Predictor
-    from lmmrotate.inference.scores import FORMULAS
 
     manifest = read_manifest(args.manifest, args.image_folder)
     manifest.require_images()
     quiet_transformers()
     predictor = Predictor.from_run(args.model, device=args.device)
     sample = take_sample(predictor, manifest, batch_size=args.batch_size, progress=True)
-    formula = args.formula or best_formula(sample)
+    rows = judged_formulas(sample)
+    formula = args.formula or next(iter(rows))
     calibration = fit(sample, formula, args.method)
-    rows = {name: sample.judged(sample.values(name)) for name in FORMULAS}
     after = cross_fitted(sample, formula, args.method)
     calibration.write(args.model)
     if args.json:

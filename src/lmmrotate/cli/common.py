@@ -17,6 +17,14 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is being done, on stderr")
 
 
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """How a model is run."""
+    parser.add_argument(
+        "--batch_size", type=positive_int, default=8, help="images a step (default: %(default)s)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
+
+
 def set_up_logging(verbose: bool) -> None:
     """Our log lines on stderr, of the first process for all; other libraries only when something is wrong."""
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes

@@ -21,6 +21,8 @@ from lmmrotate.runs import RUN_FILE
 if TYPE_CHECKING:
     from lmmrotate.cli.eval_data import EvalData
     from lmmrotate.evaluation.results import Evaluation
+    from lmmrotate.inference.predictor import Predictor
+    from lmmrotate.inference.shares import Share
 
 log = logging.getLogger("lmmrotate")
 
@@ -95,6 +97,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     from lmmrotate.cli.eval_data import eval_data
+    from lmmrotate.inference.predictor import Predictor, own_device
+    from lmmrotate.inference.shares import share_from_environment
 
     clip = (args.clip_num, args.shuffle_seed) if args.clip_num else None
     splits = eval_data(args.manifest, args.image_folder, args.dataset_type, args.data_root, args.split, clip)
@@ -102,9 +106,16 @@ def run(args: argparse.Namespace) -> int:
     quiet_transformers()
     rows: list[_Row] = []
     unreadable = 0
+    share = share_from_environment()
     for model in models:
+        predictor = Predictor.from_run(
+            model.path,
+            device=args.device or own_device(share.local_rank),
+            torch_dtype=args.torch_dtype,
+            attn_implementation=args.attn_implementation,
+        )
         for data in splits:
-            row, missed = _one(args, model, data)
+            row, missed = _one(args, predictor, share, model, data)
             rows += [row] if row else []
             unreadable += missed
     if rows:
@@ -112,21 +123,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if unreadable else 0
 
 
-def _one(args: argparse.Namespace, model: _Model, data: EvalData) -> tuple[_Row | None, int]:
+def _one(
+    args: argparse.Namespace, predictor: Predictor, share: Share, model: _Model, data: EvalData
+) -> tuple[_Row | None, int]:
     """Predict and evaluate one split with one model; its row, and how many images could not be read."""
     from lmmrotate.data.predictions import read_predictions
     from lmmrotate.inference.batch import predict_to_file
-    from lmmrotate.inference.predictor import Predictor, own_device
-    from lmmrotate.inference.shares import share_from_environment
     from lmmrotate.inference.sources import FileSource
 
-    share = share_from_environment()
-    predictor = Predictor.from_run(
-        model.path,
-        device=args.device or own_device(share.local_rank),
-        torch_dtype=args.torch_dtype,
-        attn_implementation=args.attn_implementation,
-    )
     manifest = data.manifest
     output = args.result_path / model.name / f"{data.name}.jsonl"
     result = predict_to_file(

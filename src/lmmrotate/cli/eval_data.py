@@ -56,7 +56,7 @@ def eval_data(
             "eval: say which data: --manifest FILE …, or --dataset_type NAME --data_root FOLDER"
         )
     if manifests:
-        found = [_of_manifest(read_manifest(path, image_folder), path.stem, "") for path in manifests]
+        found = [EvalData(path.stem, read_manifest(path, image_folder)) for path in manifests]
     else:
         spec = dataset_spec(str(dataset_type))
         if data_root is None:
@@ -64,7 +64,7 @@ def eval_data(
         server = "fair1m" if spec.name.startswith("fair1m") else "dota" if "dota" in spec.name else ""
         found = []
         for split in splits:
-            data = _of_manifest(_read_split(spec.name, data_root, split), split, server)
+            data = EvalData(split, _read_split(spec.name, data_root, split), server)
             if set(data.manifest.classes) != set(spec.classes):
                 raise ConfigError(
                     f"eval: {data_root} {split} has the classes {', '.join(data.manifest.classes)}; those of "
@@ -75,10 +75,6 @@ def eval_data(
     if len(set(names)) < len(names):
         raise ConfigError(f"eval: results would share their names ({', '.join(names)}); rename a manifest")
     return [_clipped(data, *clip) for data in found] if clip else found
-
-
-def _of_manifest(manifest: Manifest, name: str, server: str) -> EvalData:
-    return EvalData(name, manifest, server)
 
 
 def _read_split(dataset: str, root: Path, split: str) -> Manifest:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmmrotate.assets import TINY
 from lmmrotate.cli.common import (
+    add_running,
     add_verbosity,
     collector_paused,
     fraction,
@@ -74,9 +75,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """How answers are written, for this verb and others."""
-    parser.add_argument(
-        "--batch_size", type=positive_int, default=8, help="images a step (default: %(default)s)"
-    )
+    add_running(parser)
     parser.add_argument("--num_beams", type=positive_int, default=1, help="beams (default: 1, greedy)")
     parser.add_argument(
         "--max_new_tokens", type=positive_int, help="longest answer (default: what the model can)"
@@ -95,7 +94,6 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         help="answers that reach the limit: ask again about four parts of the image, or keep what there is "
         "(default: %(default)s)",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
 
 
 def decoding_options(args: argparse.Namespace) -> DecodingOptions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,7 +119,7 @@ def predict_to_file(
                     done[number] = chunk
                     bar.advance(task, len(chunks[number]))
         seconds = time.perf_counter() - begin
-        finished = _finish(parts, output, header)
+        finished = _finish(parts, output, header, done)
     except Timeout:
         raise ConfigError(f"{output}: another process is writing it") from None
     except OSError as error:
@@ -166,13 +166,17 @@ def predict_chunk(predictor: Predictor, chunk: Work, options: DecodingOptions) -
     return Chunk(lines, unreadable, sum(prediction.seconds for prediction in predictions))
 
 
-def _finish(parts: Parts, output: Path, header: PredictionsHeader) -> bool:
-    """Write the output if all chunks are finished and no other process has done so; whether it is written."""
+def _finish(parts: Parts, output: Path, header: PredictionsHeader, done: Mapping[int, Chunk]) -> bool:
+    """Write the output if all chunks are finished and no other process has done so; whether it is written.
+
+    Args:
+        done: the chunks that this process knows of.
+    """
     try:
         with FileLock(parts.folder / "finish.lock"):
             if not any(parts.folder.glob("*.jsonl")):
                 return output.exists()  # written by another process a moment ago
-            done = parts.read()
+            done = done if parts.is_complete(done) else parts.read()
             if not parts.is_complete(done):
                 return False
             ordered = [done[number] for number in sorted(done)]

@@ -70,7 +70,7 @@ class Parts:
                     "remove it or choose another output"
                 )
             for number, line in enumerate(lines[1:], 2):
-                place, chunk = _parsed(line, f"{path}:{number}")
+                place, chunk = parse_chunk(line, f"{path}:{number}")
                 done[place] = chunk
         return done
 
@@ -92,20 +92,30 @@ class Parts:
 
 def append(file: BinaryIO, number: int, chunk: Chunk) -> None:
     """Write a finished chunk, and wait until the disk has it."""
-    row: dict[str, Any] = {"chunk": number} | asdict(chunk)
-    file.write(dump_line(row).encode())
+    file.write(dump_chunk(number, chunk).encode())
     _to_disk(file)
 
 
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def dump_chunk(number: int, chunk: Chunk) -> str:
+    """A finished chunk as one line of JSON, newline included."""
+    row: dict[str, Any] = {"chunk": number} | asdict(chunk)
+    return dump_line(row)
 
 
-def _parsed(line: bytes, where: str) -> tuple[int, Chunk]:
+def parse_chunk(line: str | bytes, where: str) -> tuple[int, Chunk]:
+    """Number and chunk of a line of ``dump_chunk``.
+
+    Raises:
+        DataError: starting with ``where``, if it is none.
+    """
     try:
         row = json.loads(line)
         lines = tuple(map(str, row["lines"]))
         return int(row["chunk"]), Chunk(lines, dict(row["unreadable"]), float(row["seconds"]))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{where}: damaged: {error!r}; remove the file to predict its images again") from None
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,18 +46,24 @@ class Predictor:
     """
 
     def __init__(
-        self, family: ModelFamily, codec: BoxCodec, info: RunInfo, calibration: ScoreCalibration | None = None
+        self,
+        family: ModelFamily,
+        codec: BoxCodec,
+        info: RunInfo,
+        calibration: ScoreCalibration | None = None,
+        numerics: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
             calibration: what makes probabilities of the scores; default: the scores of ``DEFAULT_FORMULA``.
+            numerics: how numbers are computed, for the header of predictions.
         """
         self._family = family
         self._codec = codec
         self._info = info
         self._calibration = calibration
         self._writers: dict[DecodingOptions, Writer] = {}
-        self._numerics: dict[str, str] = {}
+        self._numerics = dict(numerics or {})
 
     @classmethod
     def from_run(
@@ -107,9 +113,8 @@ class Predictor:
             family.model.to(device=name, dtype=DTYPES[torch_dtype])
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-        predictor = cls(family, codec, info, read_calibration(folder))
-        predictor._numerics = {"torch_dtype": torch_dtype, "attn_implementation": attn_implementation}
-        return predictor
+        numerics = {"torch_dtype": torch_dtype, "attn_implementation": attn_implementation}
+        return cls(family, codec, info, read_calibration(folder), numerics)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from lmmrotate.errors import ConfigError, LmmRotateError
 from lmmrotate.inference.batch import Engine, Work, predict_chunk
 from lmmrotate.inference.decoding import DecodingOptions
-from lmmrotate.inference.parts import Chunk
+from lmmrotate.inference.parts import Chunk, dump_chunk, parse_chunk
 from lmmrotate.inference.predictor import Predictor
 
 _QUIET = {
@@ -31,17 +30,25 @@ _QUIET = {
 
 
 class _Actor:
-    """A process with a model of its own."""
+    """A process with a model of its own, and the list of all chunks."""
 
-    def __init__(self, model: str, device: str | None, options: DecodingOptions, threads: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        device: str | None,
+        options: DecodingOptions,
+        threads: int,
+        chunks: Mapping[int, Work],
+    ) -> None:
         torch.set_num_threads(threads)  # results may depend on it in the last digit
         self._predictor = Predictor.from_run(model, device=device)
         self._options = options
+        self._chunks = chunks
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        work: Work = pickle.loads(row["work"])  # noqa: S301, of the process that called
-        chunk = predict_chunk(self._predictor, work, self._options)
-        return {"number": row["number"], "chunk": pickle.dumps(chunk)}
+        number = int(row["number"])
+        chunk = predict_chunk(self._predictor, self._chunks[number], self._options)
+        return {"line": dump_chunk(number, chunk)}
 
 
 def on_ray(model: str | Path, device: str | None, options: DecodingOptions) -> Engine:
@@ -58,15 +65,15 @@ def on_ray(model: str | Path, device: str | None, options: DecodingOptions) -> E
         raise ConfigError("--engine ray needs Ray Data: pip install 'lmmrotate[ray]'")
 
     def run(chunks: Iterable[tuple[int, Work]]) -> Iterator[tuple[int, Chunk]]:
-        rows = [{"number": number, "work": pickle.dumps(list(work))} for number, work in chunks]
-        if rows:
-            yield from _stream(rows, str(model), device, options)
+        numbered = dict(chunks)
+        if numbered:
+            yield from _stream(numbered, str(model), device, options)
 
     return run
 
 
 def _stream(
-    rows: list[dict[str, Any]], model: str, device: str | None, options: DecodingOptions
+    chunks: Mapping[int, Work], model: str, device: str | None, options: DecodingOptions
 ) -> Iterator[tuple[int, Chunk]]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -90,14 +97,15 @@ def _stream(
         gpus = int(have.get("GPU", 0)) if device is None or device.startswith("cuda") else 0
         actors = gpus or max(1, int(have.get("CPU", 1)) // threads)
         needs: dict[str, float] = {"num_gpus": 1} if gpus else {"num_cpus": threads}
+        rows = [{"number": number} for number in chunks]
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
-            fn_constructor_args=(model, device, options, threads),
+            fn_constructor_args=(model, device, options, threads, chunks),
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
             **needs,
         )
         for row in found.iter_rows():
-            yield int(row["number"]), pickle.loads(row["chunk"])  # noqa: S301, of our own actors
+            yield parse_chunk(row["line"], "Ray")
     except ray.exceptions.RayError as error:
         raise LmmRotateError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
     finally:

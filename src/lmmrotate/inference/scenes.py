@@ -236,12 +236,12 @@ def predict_scenes_to_file(
         Counts are of tiles, if any image is a scene.
     """
     plans: list[ScenePlan] = []
-    for name, path in dict(images).items():
+    paths = dict(images)
+    for name, path in paths.items():
         try:
             plans.append(plan_scene(name, path, scene_options, predictor.tile_px))
         except DataError:  # said again, and counted, when its turn comes
             plans.append(ScenePlan(ImageRecord(name, 0, 0), ()))
-    paths = dict(images)
     work = [item for plan in plans for item in plan.work(paths[plan.record.image])]
     scenes = any(plan.tiles for plan in plans)
     direct = output.with_suffix(".tiles.jsonl") if scenes else output
