@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from lmmrotate.codec.machine import Machine
 from lmmrotate.errors import Problem
 from lmmrotate.geometry.quads import Quads
 
@@ -20,10 +22,12 @@ class BoxSpans:
     """Where one box stands in the answer, so that token probabilities can be gathered for it."""
 
     opening: Span
-    """What decided that there is a box: the class name (first box of a group) or ``<sep>``; empty where
-    a box follows another without either."""
+    """What decided that there is a box: the class name (first box of a group, or every box where the format
+    names each) or ``<sep>``; empty where a box follows another without either."""
     coordinates: Span
-    """The coordinate tokens of this box."""
+    """The numbers of this box, from the first to the last."""
+    numbers: tuple[Span, ...] = ()
+    """Each of them, in formats that spell numbers; empty where a number is one token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +55,23 @@ class AnswerForm:
     """Location tokens a box; boxes of a class come by the second, then by the first of them."""
     separator: str
     """Between boxes of a class; empty where they follow each other directly."""
-    nothing: str
-    """The answer for an image without objects; empty where there is none to write."""
+    nothing: str | None
+    """The answer for an image without objects; None where there is none to write."""
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """What every answer looks like in a format that spells its numbers."""
+
+    numbers: int
+    """Numbers a box."""
+    machine: Callable[[bool], Machine]
+    """What may be written. Given True: every class once, in the codec's order, else in any order."""
+    box: re.Pattern[str]
+    """A box as it is written: group ``numbers``, and a group ``label`` before or behind it that is empty where
+    the box is of the same class as the one before."""
+    nothing: str | None
+    """As in ``AnswerForm``."""
 
 
 class BoxCodec(Protocol):
@@ -80,7 +99,12 @@ class BoxCodec(Protocol):
         ...
 
     @property
-    def form(self) -> AnswerForm: ...
+    def form(self) -> AnswerForm | TextForm: ...
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether numbers are pixels of the image as the model is shown it (else shares of its sides)."""
+        ...
 
     @property
     def circular(self) -> tuple[bool, ...]:
@@ -88,11 +112,11 @@ class BoxCodec(Protocol):
         ...
 
     def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
-        """The bins (N, numbers) that are written for quads (N, 4, 2) in pixels."""
+        """The numbers (N, numbers) that are written for quads (N, 4, 2) in pixels."""
         ...
 
     def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
-        """The quads (N, 4, 2), in pixels, that bins (N, numbers), whole or not, stand for."""
+        """The quads (N, 4, 2), in pixels, that numbers (N, numbers), whole or not, stand for."""
         ...
 
     def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:

@@ -39,7 +39,7 @@ def location_tokens(bins: int) -> tuple[str, ...]:
 
 
 def written_form(
-    classes: Sequence[str], bins: int, numbers: int, *, separator: str = SEPARATOR, nothing: str = NO_OBJECTS
+    classes: Sequence[str], bins: int, numbers: int, *, separator: str = SEPARATOR, nothing: str | None = NO_OBJECTS
 ) -> AnswerForm:
     """The form of the answers that ``write_groups`` makes."""
     rank = {name: number for number, name in enumerate(classes)}

@@ -80,8 +80,12 @@ class LocTokenCodec:
             self.bins,
             _NUMBERS,
             separator="" if self.response_version == 1 else SEPARATOR,
-            nothing=NO_OBJECTS if self.response_version == 3 else "",
+            nothing=NO_OBJECTS if self.response_version == 3 else None,
         )
+
+    @property
+    def in_pixels(self) -> bool:
+        return False
 
     @property
     def circular(self) -> tuple[bool, ...]:

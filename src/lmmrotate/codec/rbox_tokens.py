@@ -78,6 +78,10 @@ class RBoxTokenCodec:
         return written_form(self.classes, self.bins, len(_CIRCULAR))
 
     @property
+    def in_pixels(self) -> bool:
+        return False
+
+    @property
     def circular(self) -> tuple[bool, ...]:
         return _CIRCULAR
 

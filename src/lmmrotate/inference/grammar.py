@@ -166,7 +166,7 @@ class _States:
         self._over = self._state()
         self.next[self._over][self.end] = self._over
         self._add_words(begin, first, 0)
-        nothing = family.answer_ids(form.nothing)[len(prefix) : -1]
+        nothing = family.answer_ids(form.nothing or "")[len(prefix) : -1]
         self.next[self._walk(begin, nothing)][self.end] = self._over
 
     def _state(self, box: int = -1, number: int = -1) -> int:
