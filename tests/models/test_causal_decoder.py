@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import Cache, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from lmmrotate.inference.beams import search
 from lmmrotate.inference.decoding import DecodingOptions, Writer
@@ -66,8 +66,19 @@ def test_tokens_equal_transformers(model: Any, beams: int) -> None:
             num_beams=beams,
             do_sample=False,
         ).tolist()
+
+    def read(cache: Cache) -> torch.Tensor:
+        out = model.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+            past_key_values=cache,
+        )
+        states: torch.Tensor = out.last_hidden_state
+        return states
+
     decoder = CausalAnswerDecoder(
-        model.model, model.lm_head, embeddings, mask, room=ROOM, alphabet=None, beams=beams
+        model.model, model.lm_head, read, mask, mask.sum(dim=1), alphabet=None, beams=beams
     )
     rules: Any = Free()
     if beams > 1:

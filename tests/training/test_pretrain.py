@@ -15,9 +15,9 @@ from lmmrotate.codec.registry import make_codec
 from lmmrotate.errors import ConfigError
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
+from lmmrotate.models.base import FamilyOptions
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join
-from lmmrotate.models.prompts import PUBLISHED_PROMPT
 from lmmrotate.training.answer_places import AnswerPlaces
 from lmmrotate.training.averaging import WeightAverage
 from lmmrotate.training.pretrain import pretrain
@@ -48,10 +48,9 @@ def parts(config: PretrainConfig) -> tuple[BoxCodec, Florence2Family]:
     codec = make_codec("loc_tokens", config.mix.specs[0].classes)
     family = Florence2Family.from_preset(
         "tiny-random",
-        tokens=codec.special_tokens,
-        words=codec.words,
-        prompt=PUBLISHED_PROMPT,
-        image_square_length=config.image_square_length,
+        codec.special_tokens,
+        codec.words,
+        FamilyOptions(image_square_length=config.image_square_length),
     )
     return codec, family
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from lmmrotate.errors import ConfigError
+from lmmrotate.models.prompts import PUBLISHED_PROMPT
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +17,33 @@ if TYPE_CHECKING:
 
 IGNORE_INDEX = -100
 """Label of tokens that carry no loss (prompt and padding)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyOptions:
+    """How a model is loaded; training's options of the same names."""
+
+    prompt: str = PUBLISHED_PROMPT
+    system_prompt: str = ""
+    image_square_length: int | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    language_model_max_length: int | None = None
+    attn_implementation: str = "sdpa"
+    packing: bool = False
+
+    def check(self) -> None:
+        """Raises ConfigError for sizes that cannot be."""
+        if self.image_square_length is not None and self.image_square_length < 16:
+            raise ConfigError(f"image_square_length must be at least 16, got {self.image_square_length}")
+        least, most = self.min_pixels, self.max_pixels
+        for name, value in (("min_pixels", least), ("max_pixels", most)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        if most is not None and self.image_square_length is not None:
+            raise ConfigError("image_square_length and max_pixels both limit images; give one of them")
+        if least and most and least > most:
+            raise ConfigError(f"min_pixels {least} is more than max_pixels {most}")
 
 
 class AnswerDecoder(Protocol):
@@ -49,7 +80,21 @@ class ModelFamily(Protocol):
 
     @property
     def image_square_length(self) -> int:
-        """Side in pixels to which every image is resized."""
+        """Side in pixels to which every image is resized; of models that keep an image's size, of the largest
+        square that they do not reduce."""
+        ...
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether images are shown in about their own size, up to a limit."""
+        ...
+
+    def shown_wh(self, image_wh: tuple[int, int]) -> tuple[int, int]:
+        """Width and height in pixels at which the model sees an image of ``image_wh``.
+
+        Raises:
+            DataError: for a shape that it cannot be shown.
+        """
         ...
 
     @property
@@ -60,7 +105,7 @@ class ModelFamily(Protocol):
     def add_tokens(self, tokens: Sequence[str]) -> int:
         """Make each of ``tokens`` one entry of the vocabulary; returns how many were missing.
 
-        New embedding rows are drawn at random, with mean and spread of the existing ones.
+        New embedding rows begin at the mean of the others, apart from each other.
         """
         ...
 
@@ -68,8 +113,11 @@ class ModelFamily(Protocol):
         """The label tokens of ``answer``, start and end tokens included."""
         ...
 
-    def training_batch(self, images: Sequence[Image], answers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Model inputs with ``labels`` (B, T); prompt and padding are ``IGNORE_INDEX``."""
+    def training_batch(self, images: Sequence[Image], answers: Sequence[str]) -> dict[str, Any]:
+        """Model inputs with ``labels`` (B, T); prompt and padding are ``IGNORE_INDEX``.
+
+        ``shift_labels``, where there are any, are what the model's logits are to be compared with.
+        """
         ...
 
     def answer_decoder(
@@ -86,7 +134,7 @@ class ModelFamily(Protocol):
 
     @property
     def grid(self) -> int:
-        """Feature cells a side, into which the vision tower divides every image."""
+        """Feature cells a side, into which the vision tower divides every image; 0 where that differs."""
         ...
 
     def cell_states(self, outputs: Any) -> torch.Tensor:

@@ -25,18 +25,20 @@ from transformers import (
     Florence2ForConditionalGeneration,
     Florence2Processor,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.models.bart_decoder import BartAnswerDecoder
-from lmmrotate.models.base import IGNORE_INDEX
+from lmmrotate.models.base import IGNORE_INDEX, FamilyOptions
+from lmmrotate.models.hub import local_folder
 from lmmrotate.models.legacy import attach_head_bias, read_original, write_original
-from lmmrotate.models.legacy_layout import HEAD_BIAS
+from lmmrotate.models.legacy_layout import HEAD_BIAS, is_original
 from lmmrotate.models.positions import grow_image_positions, grow_text_positions
 from lmmrotate.models.preprocessing import SquareResize
 from lmmrotate.models.presets import build_preset
-from lmmrotate.models.vocabulary import add_plain_tokens
+from lmmrotate.models.vocabulary import add_plain_tokens, grow_embeddings
 
 log = logging.getLogger(__name__)
 
@@ -70,29 +72,24 @@ class Florence2Family:
         )
 
     @classmethod
-    def load(
-        cls,
-        name_or_path: str,
-        *,
-        prompt: str,
-        image_square_length: int | None = None,
-        language_model_max_length: int | None = None,
-        revision: str | None = None,
-        attn_implementation: str = "sdpa",
-    ) -> Florence2Family:
-        """Load a Transformers-native checkpoint from a directory or the hub.
+    def load(cls, name_or_path: str, revision: str | None, options: FamilyOptions) -> Florence2Family:
+        """Load a checkpoint from a directory or the hub: a Transformers-native one, an original Florence-2, or
+        one of the published LMMRotate.
 
         Position tables grow where the image or ``language_model_max_length`` needs more rows.
 
         Raises:
             CheckpointError: if it lacks weights that the model needs.
         """
+        _refuse_chat(options)
+        if is_original(PreTrainedConfig.get_config_dict(name_or_path, revision=revision)[0]):
+            return cls._load_original(local_folder(name_or_path, revision), options)
         model, found = Florence2ForConditionalGeneration.from_pretrained(
             name_or_path,
             revision=revision,
             use_safetensors=True,
             dtype=torch.float32,  # half precision is training's and prediction's choice, not a file's
-            attn_implementation=attn_implementation,
+            attn_implementation=options.attn_implementation,
             output_loading_info=True,
         )
         if found["missing_keys"]:  # Transformers would only warn, and leave them random
@@ -105,22 +102,12 @@ class Florence2Family:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
         stored = CLIPImageProcessorPil.from_pretrained(name_or_path, revision=revision)
         preprocess = SquareResize(stored.size.height, tuple(stored.image_mean), tuple(stored.image_std))
-        return cls._grown(
-            model, tokenizer, preprocess, prompt, image_square_length, language_model_max_length
-        )
+        return cls._grown(model, tokenizer, preprocess, options)
 
     @classmethod
-    def load_original(
-        cls,
-        folder: Path,
-        *,
-        prompt: str,
-        image_square_length: int | None = None,
-        language_model_max_length: int | None = None,
-        attn_implementation: str = "sdpa",
-    ) -> Florence2Family:
-        """Load an original Florence-2 checkpoint, or one of the published LMMRotate (``models.legacy``)."""
-        stored = read_original(folder, attn_implementation)
+    def _load_original(cls, folder: Path, options: FamilyOptions) -> Florence2Family:
+        """See ``models.legacy``."""
+        stored = read_original(folder, options.attn_implementation)
         stored.model.generation_config = GenerationConfig(
             decoder_start_token_id=stored.model.config.text_config.decoder_start_token_id,
             bos_token_id=stored.tokenizer.bos_token_id,
@@ -128,14 +115,7 @@ class Florence2Family:
             pad_token_id=stored.tokenizer.pad_token_id,
             **stored.generation,
         )
-        return cls._grown(
-            stored.model,
-            stored.tokenizer,
-            stored.preprocess,
-            prompt,
-            image_square_length,
-            language_model_max_length,
-        )
+        return cls._grown(stored.model, stored.tokenizer, stored.preprocess, options)
 
     @classmethod
     def _grown(
@@ -143,69 +123,59 @@ class Florence2Family:
         model: Florence2ForConditionalGeneration,
         tokenizer: PreTrainedTokenizerBase,
         preprocess: SquareResize,
-        prompt: str,
-        image_square_length: int | None,
-        language_model_max_length: int | None,
+        options: FamilyOptions,
     ) -> Florence2Family:
-        if image_square_length:
-            preprocess = replace(preprocess, side_px=image_square_length)
+        if options.image_square_length:
+            preprocess = replace(preprocess, side_px=options.image_square_length)
         grid = _grid(model, preprocess.side_px)
-        needed = 1 + grid**2 + len(tokenizer(prompt).input_ids)
+        needed = 1 + grid**2 + len(tokenizer(options.prompt).input_ids)
         grow_image_positions(model, grid)
         before = model.config.text_config.max_position_embeddings
-        old_rows = grow_text_positions(model, max(language_model_max_length or 0, needed))
+        old_rows = grow_text_positions(model, max(options.language_model_max_length or 0, needed))
         after = model.config.text_config.max_position_embeddings
         if after > before:
             log.warning(
                 "the language model's positions grow from %d to %d; new ones are random", before, after
             )
-        family = cls(model, tokenizer, preprocess, prompt)
+        family = cls(model, tokenizer, preprocess, options.prompt)
         family._old_positions = old_rows
         return family
 
     @classmethod
     def from_preset(
-        cls,
-        name: str,
-        *,
-        tokens: Sequence[str],
-        words: Sequence[str],
-        prompt: str,
-        image_square_length: int | None = None,
-        language_model_max_length: int | None = None,
-        attn_implementation: str = "sdpa",
+        cls, name: str, tokens: Sequence[str], words: Sequence[str], options: FamilyOptions
     ) -> Florence2Family:
         """Random weights of a preset's shape; arguments as for ``load_family``."""
+        _refuse_chat(options)
         model, tokenizer, side = build_preset(
             name,
-            words=[*words, prompt],
+            words=[*words, options.prompt],
             location_tokens=tokens,
-            image_square_length=image_square_length,
-            language_model_max_length=language_model_max_length,
-            attn_implementation=attn_implementation,
+            image_square_length=options.image_square_length,
+            language_model_max_length=options.language_model_max_length,
+            attn_implementation=options.attn_implementation,
         )
-        return cls(model, tokenizer, SquareResize(side), prompt)
+        return cls(model, tokenizer, SquareResize(side), options.prompt)
 
     @property
     def image_square_length(self) -> int:
         return self.preprocess.side_px
 
     @property
+    def keeps_size(self) -> bool:
+        return False
+
+    def shown_wh(self, image_wh: tuple[int, int]) -> tuple[int, int]:
+        return self.image_square_length, self.image_square_length
+
+    @property
     def max_answer_tokens(self) -> int:
         return int(self.model.config.text_config.max_position_embeddings)
 
     def add_tokens(self, tokens: Sequence[str]) -> int:
-        """See ``ModelFamily``. Spare rows of the embedding table are used up first."""
+        """See ``ModelFamily``. New rows are spread like the others: a short training does not part near ones."""
         added = add_plain_tokens(self.tokenizer, tokens)
-        rows = self.model.get_input_embeddings().num_embeddings
-        if len(self.tokenizer) > rows:
-            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
-            with torch.no_grad():
-                table = self.model.get_input_embeddings().weight
-                spread, mean = torch.std_mean(table[:rows], dim=0)
-                # Like the others, and unlike each other: equal rows of a tied table are one word with two
-                # names, and a short training does not part them.
-                table[rows:] = mean + spread * torch.randn_like(table[rows:])
+        grow_embeddings(self.model, len(self.tokenizer), spread=1.0)
         return added
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -325,3 +295,10 @@ class Florence2Family:
 def _grid(model: Florence2ForConditionalGeneration, side_px: int) -> int:
     """Feature cells a side: every stage divides by its stride, rounding up."""
     return -(-side_px // int(prod(model.config.vision_config.patch_stride)))
+
+
+def _refuse_chat(options: FamilyOptions) -> None:
+    """Raises ConfigError for options of chat models."""
+    for name in ("system_prompt", "min_pixels", "max_pixels", "packing"):
+        if value := getattr(options, name):
+            raise ConfigError(f"{name} is {value!r}, but florence2 has no such thing; leave it out")

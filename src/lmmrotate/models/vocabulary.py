@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's ids 0 to 4, as in Florence-2
+SPECIALS: Sequence[str] = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's ids 0 to 4, as in Florence-2
+CHAT_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unk>")
 
 
 def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -17,13 +19,9 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     Any text is spelled in bytes; each of ``words`` (class names, the prompt) is one token, so that
     naming a class costs one decoding step.
     """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {token: index for index, token in enumerate([*SPECIALS, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _spelling(SPECIALS)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", vocab["<s>"]), ("</s>", vocab["</s>"])]
+        single="<s> $A </s>", special_tokens=[(token, SPECIALS.index(token)) for token in ("<s>", "</s>")]
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -41,6 +39,35 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     return fast
 
 
+def build_chat_tokenizer(words: Iterable[str], named: Mapping[str, str]) -> PreTrainedTokenizerFast:
+    """The same for chat models.
+
+    Args:
+        words: one token each.
+        named: special tokens of a family, by the tokenizer's names for them.
+    """
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=_spelling(CHAT_SPECIALS),
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<unk>",
+        extra_special_tokens=dict(named),
+        clean_up_tokenization_spaces=False,
+    )
+    add_plain_tokens(fast, dict.fromkeys(words))
+    return fast
+
+
+def _spelling(specials: Sequence[str]) -> Tokenizer:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {token: index for index, token in enumerate([*specials, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
 def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> int:
     """Add those of ``tokens`` that are not in the vocabulary; returns how many that were.
 
@@ -51,12 +78,38 @@ def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) 
     return int(tokenizer.add_tokens(missing)) if missing else 0
 
 
+def grow_embeddings(model: PreTrainedModel, size: int, *, spread: float) -> None:
+    """Give embeddings, and the head where it has rows of its own, at least ``size`` rows.
+
+    New rows lie around the mean of the others, ``spread`` times as widely spread as they: equal rows of a tied
+    table are one word with two names. Spare rows of the table are used up first.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if size <= rows:
+        return
+    model.resize_token_embeddings(size, mean_resizing=False)
+    tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    with torch.no_grad():
+        for table in tables[: 1 if tables[0] is tables[1] else 2]:
+            deviation, mean = torch.std_mean(table[:rows], dim=0)
+            table[rows:] = mean + spread * deviation * torch.randn_like(table[rows:])
+
+
+def named_specials(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids of the tokens that begin, end and fill up texts. Others that a tokenizer calls special may be part of
+    an answer: InternVL's has ``<ref>`` and ``<box>`` among them."""
+    names = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
+    found = {getattr(tokenizer, f"{name}_token_id", None) for name in names}
+    return {token for token in found if token is not None}
+
+
 class Speller:
     """From token ids back to text; pieces of text are looked up once."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._pieces = dict.fromkeys(tokenizer.all_special_ids, "")
+        self._silent = named_specials(tokenizer)
+        self._pieces = dict.fromkeys(self._silent, "")
 
     def text_with_ends(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """The text of ``ids`` and, for each token, how many of its characters are written by then.
@@ -72,8 +125,8 @@ class Speller:
         if "\ufffd" not in text:
             return text, list(accumulate(map(len, pieces)))
         # A multi-byte character was split over tokens: decode growing prefixes instead.
-        special = set(self._tokenizer.all_special_ids)
         prefixes = [
-            self._tokenizer.decode([i for i in ids[: n + 1] if i not in special]) for n in range(len(ids))
+            self._tokenizer.decode([i for i in ids[: n + 1] if i not in self._silent])
+            for n in range(len(ids))
         ]
         return prefixes[-1], [len(prefix.rstrip("\ufffd")) for prefix in prefixes]

@@ -22,9 +22,9 @@ from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import make_codec
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.synthetic.dataset import GENERATOR_VERSION
+from lmmrotate.models.base import FamilyOptions
 from lmmrotate.models.florence2 import Florence2Family
 from lmmrotate.models.pretraining import Answering, JointStage, LanguageStage, VisionStage, join
-from lmmrotate.models.prompts import PUBLISHED_PROMPT
 from lmmrotate.runs import RunInfo, installed_versions, weights_digest
 from lmmrotate.training.answer_places import AnswerPlaces
 from lmmrotate.training.averaging import WeightAverage
@@ -76,10 +76,9 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     codec = make_codec(config.response_format, mix.specs[0].classes)
     family = Florence2Family.from_preset(
         "tiny-random",
-        tokens=codec.special_tokens,
-        words=codec.words,
-        prompt=PUBLISHED_PROMPT,
-        image_square_length=config.image_square_length,
+        codec.special_tokens,
+        codec.words,
+        FamilyOptions(image_square_length=config.image_square_length),
     )
     with only_one(folder) if first else nullcontext():
         if first:
