@@ -32,6 +32,8 @@ class RunInfo:
     """The codec as ``BoxCodec.to_json`` wrote it, class list included."""
     prompt: str
     image_square_length: int
+    """Side in pixels of the tiles that the model is made for."""
+    system_prompt: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The training options."""
     data: tuple[Mapping[str, Any], ...] = ()
@@ -43,7 +45,8 @@ class RunInfo:
     @property
     def fingerprint(self) -> str:
         """Names the model in predictions files: 16 hex digits over weights, codec and preprocessing."""
-        parts = (self.weights, self.codec, self.prompt, self.image_square_length)
+        parts = [self.weights, self.codec, self.prompt, self.image_square_length]
+        parts += [self.system_prompt] if self.system_prompt else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, folder: Path) -> None:
@@ -77,6 +80,7 @@ def read_run(folder: Path) -> RunInfo:
             codec=body["codec"],
             prompt=body["prompt"],
             image_square_length=int(body["image_square_length"]),
+            system_prompt=body.get("system_prompt", ""),
             config=body["config"],
             data=tuple(body["data"]),
             versions=body["versions"],

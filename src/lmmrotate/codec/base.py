@@ -68,8 +68,8 @@ class TextForm:
     machine: Callable[[bool], Machine]
     """What may be written. Given True: every class once, in the codec's order, else in any order."""
     box: re.Pattern[str]
-    """A box as it is written: group ``numbers``, and a group ``label`` before or behind it that is empty where
-    the box is of the same class as the one before."""
+    """A box as it is written: group ``numbers``, and a group ``label`` before or behind it that is empty
+    where the box is of the same class as the one before."""
     nothing: str | None
     """As in ``AnswerForm``."""
 

@@ -39,13 +39,22 @@ def location_tokens(bins: int) -> tuple[str, ...]:
 
 
 def written_form(
-    classes: Sequence[str], bins: int, numbers: int, *, separator: str = SEPARATOR, nothing: str | None = NO_OBJECTS
+    classes: Sequence[str],
+    bins: int,
+    numbers: int,
+    *,
+    separator: str = SEPARATOR,
+    nothing: str | None = NO_OBJECTS,
 ) -> AnswerForm:
     """The form of the answers that ``write_groups`` makes."""
+    return AnswerForm(ordered_words(classes), location_tokens(bins)[:-1], numbers, separator, nothing)
+
+
+def ordered_words(classes: Sequence[str]) -> tuple[str, ...]:
+    """The spoken names in the order in which answers name them."""
     rank = {name: number for number, name in enumerate(classes)}
     ordered = sorted(classes, key=lambda name: (name.replace("-", " "), rank[name]))
-    words = tuple(dict.fromkeys(spoken(name) for name in ordered))
-    return AnswerForm(words, location_tokens(bins)[:-1], numbers, separator, nothing)
+    return tuple(dict.fromkeys(spoken(name) for name in ordered))
 
 
 def check_bins(bins: int) -> None:
@@ -79,8 +88,24 @@ def write_groups(
         DataError: for a label that is not in the class list.
         ValueError: if there are not as many labels as boxes.
     """
-    if len(numbers) != len(labels):
-        raise ValueError(f"{len(numbers)} quads, but {len(labels)} labels")
+    boxes = ["".join(f"<loc_{number}>" for number in box) for box in numbers]
+    return "".join(
+        word + separator.join(boxes[index] for index in indices)
+        for word, indices in groups(labels, classes, order)
+    )
+
+
+def groups(
+    labels: Sequence[str], classes: Sequence[str], order: Sequence[tuple[int, ...]]
+) -> list[tuple[str, list[int]]]:
+    """Spoken names in the order of answers, each with the numbers of its boxes in theirs.
+
+    Raises:
+        DataError: for a label that is not in the class list.
+        ValueError: if there are not as many labels as boxes.
+    """
+    if len(order) != len(labels):
+        raise ValueError(f"{len(order)} quads, but {len(labels)} labels")
     if unknown := set(labels).difference(classes):
         raise DataError(f"label {min(unknown)!r} is not in the class list: {', '.join(map(repr, classes))}")
     rank = {name: number for number, name in enumerate(classes)}
@@ -88,11 +113,10 @@ def write_groups(
     def place(index: int) -> tuple[str, int, tuple[int, ...]]:
         return labels[index].replace("-", " "), rank[labels[index]], order[index]
 
-    groups: dict[str, list[str]] = {}
+    found: dict[str, list[int]] = {}
     for index in sorted(range(len(labels)), key=place):
-        box = "".join(f"<loc_{number}>" for number in numbers[index])
-        groups.setdefault(labels[index].replace("-", " "), []).append(box)
-    return "".join(spoken(name) + separator.join(boxes) for name, boxes in groups.items())
+        found.setdefault(labels[index].replace("-", " "), []).append(index)
+    return [(spoken(name), indices) for name, indices in found.items()]
 
 
 @dataclass

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from lmmrotate.codec.allseeing import AllSeeingCodec
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.loc_tokens import LocTokenCodec
+from lmmrotate.codec.pixel_text import JsonCodec, PlainCodec
 from lmmrotate.codec.rbox_tokens import RBoxTokenCodec
 from lmmrotate.errors import CheckpointError, ConfigError
 
-FORMATS: dict[str, type[LocTokenCodec | RBoxTokenCodec]] = {
+FORMATS: dict[str, type[LocTokenCodec | RBoxTokenCodec | AllSeeingCodec | PlainCodec | JsonCodec]] = {
     "loc_tokens": LocTokenCodec,
     "florence2": LocTokenCodec,
     "rbox": RBoxTokenCodec,
+    "allseeing": AllSeeingCodec,
+    "plain": PlainCodec,
+    "json": JsonCodec,
 }
 """``florence2`` is the published name of ``loc_tokens``."""
 

@@ -16,12 +16,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from lmmrotate.codec.base import AnswerForm
+from lmmrotate.codec.base import AnswerForm, TextForm
 from lmmrotate.errors import ConfigError
 from lmmrotate.inference.beams import search
-from lmmrotate.inference.grammar import STRICTNESS, Strictness, rules_for
+from lmmrotate.inference.grammar import STRICTNESS, FreeRules, Grammar, Rules, Strictness
 from lmmrotate.inference.measures import COUNT, Floats, Measures, spreads
-from lmmrotate.inference.repetition import RepetitionGuard, Vocabulary
+from lmmrotate.inference.repetition import RepetitionGuard, TextGuard, TokenGuard, Vocabulary
+from lmmrotate.inference.text_grammar import TextGrammar
 from lmmrotate.models.base import AnswerDecoder, ModelFamily
 from lmmrotate.models.vocabulary import Speller
 
@@ -112,15 +113,25 @@ class _Page:
             self.over |= self.keep is not None
 
 
+def rules_for(family: ModelFamily, form: AnswerForm | TextForm, strictness: Strictness) -> Rules:
+    """The rules for a model and the answers of its codec, on the model's device."""
+    if strictness == "off":
+        return FreeRules(family, form)
+    if isinstance(form, TextForm):
+        return TextGrammar(family, form, strictness)
+    return Grammar(family, form, strictness)
+
+
 class Writer:
     """Writes answers with one model in the form of one codec; threads may share it."""
 
-    def __init__(self, family: ModelFamily, form: AnswerForm, options: DecodingOptions) -> None:
+    def __init__(self, family: ModelFamily, form: AnswerForm | TextForm, options: DecodingOptions) -> None:
         self._family = family
         self._options = options
         self._rules = rules_for(family, form, options.grammar)
         self._end = family.answer_ids("")[-1]
         self._measures = Measures(self._rules.locations)
+        self._form = form
         self._vocabulary = Vocabulary(family, form)
         self._speller = Speller(family.tokenizer)
 
@@ -142,7 +153,11 @@ class Writer:
         return [self._answer(page) for page in pages]
 
     def _guard(self) -> RepetitionGuard | None:
-        return None if self._options.grammar == "off" else RepetitionGuard(self._vocabulary)
+        if self._options.grammar == "off":
+            return None
+        if isinstance(self._form, TextForm):
+            return TextGuard(self._form, self._speller)
+        return TokenGuard(self._vocabulary)
 
     def _greedy(self, decoder: AnswerDecoder, images: int, room: int) -> list[_Page]:
         rules, pages = self._rules, [_Page() for _ in range(images)]

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from lmmrotate.codec.base import AnswerForm
+from lmmrotate.codec.base import AnswerForm, TextForm
 from lmmrotate.models.base import ModelFamily
 
 Strictness = Literal["off", "syntax", "classes", "boxes"]
@@ -55,18 +55,21 @@ class Rules(Protocol):
         ...
 
 
-def rules_for(family: ModelFamily, form: AnswerForm, strictness: Strictness) -> Rules:
-    """The rules for a model and the answers of its codec, on the model's device."""
-    return FreeRules(family, form) if strictness == "off" else Grammar(family, form, strictness)
+def allowed(logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
+    """Logits (R, A) without NaN, those of forbidden (R, A) tokens -inf."""
+    return logits.nan_to_num(_LEAST, _MOST, _LEAST).masked_fill(forbidden, -torch.inf)
 
 
 class FreeRules:
     """Every token may follow every other; see ``Rules``."""
 
-    def __init__(self, family: ModelFamily, form: AnswerForm) -> None:
+    def __init__(self, family: ModelFamily, form: AnswerForm | TextForm) -> None:
+        locations = form.locations if isinstance(form, AnswerForm) else ()
         self.alphabet = None
         self.locations = torch.tensor(
-            family.tokenizer.convert_tokens_to_ids(list(form.locations)), device=family.model.device
+            family.tokenizer.convert_tokens_to_ids(list(locations)),
+            dtype=torch.int64,
+            device=family.model.device,
         )
         self.end = family.answer_ids("")[-1]
 
@@ -119,7 +122,7 @@ class Grammar:
         forbidden = self._forbidden[known[:, 0]]
         if self._orders_boxes:
             forbidden = forbidden | (self._columns < self._least(known)[:, None])
-        return logits.nan_to_num(_LEAST, _MOST, _LEAST).masked_fill(forbidden, -torch.inf)
+        return allowed(logits, forbidden)
 
     def _least(self, known: torch.Tensor) -> torch.Tensor:
         """(R,) the smallest bin with which the box can still come after the last of its class."""

@@ -15,6 +15,7 @@ from PIL import Image
 from lmmrotate.assets import TINY, model_path
 from lmmrotate.codec.base import BoxCodec, Decoded
 from lmmrotate.codec.registry import codec_from_json
+from lmmrotate.codec.shown import as_shown
 from lmmrotate.data.images import read_image, to_rgb
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
@@ -59,7 +60,7 @@ class Predictor:
             numerics: how numbers are computed, for the header of predictions.
         """
         self._family = family
-        self._codec = codec
+        self._codec = as_shown(codec, family.shown_wh)
         self._info = info
         self._calibration = calibration
         self._writers: dict[DecodingOptions, Writer] = {}
@@ -105,7 +106,7 @@ class Predictor:
             str(folder),
             tokens=codec.special_tokens,
             prompt=info.prompt,
-            image_square_length=info.image_square_length,
+            system_prompt=info.system_prompt,
             attn_implementation=attn_implementation,
         )
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -122,8 +123,8 @@ class Predictor:
 
     @property
     def tile_px(self) -> int:
-        """Side of the square, in pixels, that every image is resized to."""
-        return self._family.image_square_length
+        """Side in pixels of the square tiles that the model is made for."""
+        return self._info.image_square_length
 
     @property
     def header(self) -> PredictionsHeader:

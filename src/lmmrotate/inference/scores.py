@@ -56,8 +56,12 @@ def evidence_of(
     where = np.minimum(first[:, None] + np.arange(count), max(0, len(answer.bins) - 1))
     bins = answer.bins[where] if len(spans) else np.empty((0, count), dtype=np.int64)
     # Without a grammar a model may spell a location letter by letter: then only the whole is known.
+    # Formats that spell numbers on purpose say where each one stands.
     spelled = np.asarray((bins < 0).any(axis=1))
     logs = np.where(spelled[:, None], joint[:, None] / count, answer.log_probs[where] if len(spans) else 0.0)
+    if spans and all(span.numbers for span in spans):
+        _, each = _joint_logs(answer, [number for span in spans for number in span.numbers])
+        logs = each.reshape(-1, count)
     column = np.array(codec.circular, dtype=np.int64)
     spreads = answer.spreads[where, column] if len(spans) else np.empty((0, count))
     ious = expected_ious(codec, bins.astype(np.float64), spreads, image_wh)

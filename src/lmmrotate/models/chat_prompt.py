@@ -13,16 +13,18 @@ _ANSWER = "THE-ANSWER-STANDS-HERE"
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
-    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """A plain template for models made here; ``IMAGE`` is to be replaced by the family's own tokens."""
 
 
 @dataclass(frozen=True)
 class ChatPrompt:
-    """Token ids of a conversation about one image, up to where the answer begins, and the token that ends it."""
+    """Token ids of a conversation about one image up to where the answer begins, and the one that ends it."""
 
     before_image: tuple[int, ...]
     after_image: tuple[int, ...]

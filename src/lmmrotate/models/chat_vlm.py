@@ -2,7 +2,7 @@
 
 What all families share: prompts by chat template, labels on the answer only, padding and packing, decoding,
 saving. A family adds how it shows an image (``qwen_vl``, ``internvl``, ``llava_onevision``, ``paligemma``).
-Image processor, tokenizer and template are joined here: the joint processors of Transformers need torchvision.
+Image processor, tokenizer and template are joined here: Transformers' joint processors need torchvision.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lmmrotate.models.causal_decoder import CausalAnswerDecoder
 from lmmrotate.models.chat_prompt import CHATML, ChatPrompt, chat_prompt
 from lmmrotate.models.vocabulary import add_plain_tokens, build_chat_tokenizer, grow_embeddings
 
+TINY_PATCH_PX = 8
 LONGEST_ANSWER = 8192
 """Tokens; models with positions for more could write for minutes before anybody notices."""
 
@@ -62,7 +63,7 @@ class Row:
 
 
 class ChatFamily(ABC):
-    """A chat model, its tokenizer, its image processor and the one question it is asked; see ``ModelFamily``."""
+    """A chat model, its tokenizer, its image processor and the question it is asked; see ``ModelFamily``."""
 
     processor_class: ClassVar[Any]
     """The image processor, in its variant without torchvision."""
@@ -317,6 +318,24 @@ class ChatFamily(ABC):
     def _parts(self, vision: Iterable[Any], projector: Iterable[Any]) -> dict[str, list[torch.nn.Module]]:
         language = [self.model.model.language_model, self.model.lm_head]
         return {"vision": list(vision), "projector": list(projector), "language": language}
+
+
+def tiny_text(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Settings of the language model of tiny models."""
+    return {
+        "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id, "initializer_range": 0.08,
+    }  # fmt: skip
+
+
+def tiny_vision(side_px: int) -> dict[str, Any]:
+    """Settings of a vision tower of tiny models that sees squares of one size."""
+    return {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
+        "image_size": side_px, "patch_size": TINY_PATCH_PX,
+    }  # fmt: skip
 
 
 def _labels(row: Row) -> torch.Tensor:

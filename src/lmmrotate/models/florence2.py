@@ -73,8 +73,8 @@ class Florence2Family:
 
     @classmethod
     def load(cls, name_or_path: str, revision: str | None, options: FamilyOptions) -> Florence2Family:
-        """Load a checkpoint from a directory or the hub: a Transformers-native one, an original Florence-2, or
-        one of the published LMMRotate.
+        """Load a checkpoint from a directory or the hub: a Transformers-native one, an original Florence-2,
+        or one of the published LMMRotate.
 
         Position tables grow where the image or ``language_model_max_length`` needs more rows.
 
@@ -173,7 +173,7 @@ class Florence2Family:
         return int(self.model.config.text_config.max_position_embeddings)
 
     def add_tokens(self, tokens: Sequence[str]) -> int:
-        """See ``ModelFamily``. New rows are spread like the others: a short training does not part near ones."""
+        """See ``ModelFamily``. New rows are spread like the others: short trainings do not part near ones."""
         added = add_plain_tokens(self.tokenizer, tokens)
         grow_embeddings(self.model, len(self.tokenizer), spread=1.0)
         return added

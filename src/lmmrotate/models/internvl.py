@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import GotOcr2ImageProcessorPil, InternVLConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from lmmrotate.models.chat_vlm import ChatFamily, Look
+from lmmrotate.models.chat_vlm import TINY_PATCH_PX, ChatFamily, Look, tiny_text, tiny_vision
 
 
 class InternVLFamily(ChatFamily):
@@ -64,22 +64,14 @@ class InternVLFamily(ChatFamily):
 
     @classmethod
     def tiny_parts(cls, tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedConfig, Any]:
-        side, patch = 64, 8
-        text = {
-            "model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
-            "initializer_range": 0.08,
-        }  # fmt: skip
+        side = 64
+        text = {"model_type": "qwen2"} | tiny_text(tokenizer)
         config = InternVLConfig(
-            vision_config={
-                "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
-                "image_size": side, "patch_size": patch, "initializer_range": 0.08,
-            },
+            vision_config=tiny_vision(side) | {"initializer_range": 0.08},
             text_config=text,
             image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
-            image_seq_length=(side // patch // 2) ** 2,
+            image_seq_length=(side // TINY_PATCH_PX // 2) ** 2,
             tie_word_embeddings=True,
-        )  # fmt: skip
+        )
         size = {"height": side, "width": side}
         return config, GotOcr2ImageProcessorPil(size=size, crop_to_patches=True, max_patches=4)

@@ -25,7 +25,7 @@ from transformers.models.llava_onevision.modeling_llava_onevision import (
 )
 
 from lmmrotate.errors import ConfigError
-from lmmrotate.models.chat_vlm import ChatFamily, Look
+from lmmrotate.models.chat_vlm import ChatFamily, Look, tiny_text, tiny_vision
 
 
 class LlavaOnevisionFamily(ChatFamily):
@@ -51,7 +51,7 @@ class LlavaOnevisionFamily(ChatFamily):
         ratio = sqrt(height * width / (most * side**2))
         if ratio > 1.1:
             height, width = int(height // ratio), int(width // ratio)
-        return side**2 + height * (width + 1)  # every row ends with a feature of its own
+        return int(side**2 + height * (width + 1))  # every row ends with a feature of its own
 
     def shown_wh(self, image_wh: tuple[int, int]) -> tuple[int, int]:
         width, height = image_wh
@@ -91,25 +91,15 @@ class LlavaOnevisionFamily(ChatFamily):
 
     @classmethod
     def tiny_parts(cls, tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedConfig, Any]:
-        side, patch = 48, 8
+        side = 48
         frames = [[side * rows, side * columns] for rows in (1, 2, 3) for columns in (1, 2, 3)]
-        text = {
-            "model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
-            "initializer_range": 0.08,
-        }  # fmt: skip
         config = LlavaOnevisionConfig(
-            vision_config={
-                "model_type": "siglip_vision_model", "hidden_size": 64, "num_hidden_layers": 2,
-                "num_attention_heads": 2, "intermediate_size": 128, "image_size": side, "patch_size": patch,
-                "vision_use_head": False,
-            },
-            text_config=text,
+            vision_config={"model_type": "siglip_vision_model", "vision_use_head": False} | tiny_vision(side),
+            text_config={"model_type": "qwen2"} | tiny_text(tokenizer),
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
             video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
             image_grid_pinpoints=frames,
             tie_word_embeddings=True,
-        )  # fmt: skip
+        )
         size = {"height": side, "width": side}
         return config, LlavaOnevisionImageProcessorPil(size=size, image_grid_pinpoints=frames)

@@ -46,9 +46,9 @@ def load_family(
     """Build or load a model and make sure its vocabulary holds the codec's tokens.
 
     Args:
-        model_name_or_path: ``tiny`` for the embedded model, one of ``PRESET_NAMES`` for random weights of that
-            shape, a local directory (a run directory, a Transformers-native checkpoint, an original Florence-2 or
-            a published LMMRotate one), or a hub id.
+        model_name_or_path: ``tiny`` for the embedded model, one of ``PRESET_NAMES`` for random weights of
+            that shape, a local directory (a run directory, a Transformers-native checkpoint, an original
+            Florence-2 or a published LMMRotate one), or a hub id.
         tokens: the codec's coordinate and separator tokens.
         words: class names, which become one token each in ``tiny`` and in presets.
         revision: branch, tag or commit on the hub.
@@ -64,9 +64,11 @@ def load_family(
     settings.check()
     check_attention(settings.attn_implementation)
     if model_name_or_path in _FLORENCE2_PRESETS:
-        return _family("florence2").from_preset(model_name_or_path, tokens, words, settings)
+        preset: ModelFamily = _family("florence2").from_preset(model_name_or_path, tokens, words, settings)
+        return preset
     if model_name_or_path in PRESET_NAMES:
-        return _family(model_name_or_path.removeprefix(_TINY)).tiny(tokens, words, settings)
+        small: ModelFamily = _family(model_name_or_path.removeprefix(_TINY)).tiny(tokens, words, settings)
+        return small
 
     embedded = model_name_or_path == TINY
     source = str(model_path(TINY)) if embedded else model_name_or_path
@@ -77,7 +79,7 @@ def load_family(
             f"{source}: model type {model_type!r} is not supported; supported: {', '.join(MODEL_TYPES)}"
         )
     try:
-        family = _family(model_type).load(source, revision, settings)
+        family: ModelFamily = _family(model_type).load(source, revision, settings)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{model_name_or_path}: cannot be loaded: {first_line(error)}") from error
     family.add_tokens([*tokens, *words] if embedded else tokens)

@@ -15,7 +15,7 @@ from transformers import PaliGemmaConfig, PreTrainedConfig, PreTrainedTokenizerB
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.chat_prompt import ChatPrompt
-from lmmrotate.models.chat_vlm import ChatFamily, Look, Row
+from lmmrotate.models.chat_vlm import ChatFamily, Look, Row, tiny_text, tiny_vision
 
 _OWN_LOCATIONS = tuple(f"<loc{number:04d}>" for number in range(1024))
 
@@ -95,23 +95,16 @@ class PaliGemmaFamily(ChatFamily):
 
     @classmethod
     def tiny_parts(cls, tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedConfig, Any]:
-        side, patch = 64, 8
+        side = 64
         text = {
-            "model_type": "gemma2", "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
-            "query_pre_attn_scalar": 32, "max_position_embeddings": 4096, "sliding_window": 1024,
-            "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id, "initializer_range": 0.08,
+            "model_type": "gemma2", "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 1024,
+            **tiny_text(tokenizer),
         }  # fmt: skip
         config = PaliGemmaConfig(
-            vision_config={
-                "model_type": "siglip_vision_model", "hidden_size": 64, "num_hidden_layers": 2,
-                "num_attention_heads": 2, "intermediate_size": 128, "image_size": side, "patch_size": patch,
-                "vision_use_head": False,
-            },
+            vision_config={"model_type": "siglip_vision_model", "vision_use_head": False} | tiny_vision(side),
             text_config=text,
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
             projection_dim=128,
             hidden_size=128,
-        )  # fmt: skip
+        )
         return config, SiglipImageProcessorPil(size={"height": side, "width": side})

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from lmmrotate.errors import DataError
-from lmmrotate.models.chat_vlm import ChatFamily, Look
+from lmmrotate.models.chat_vlm import TINY_PATCH_PX, ChatFamily, Look, tiny_text
 
 _MOST_ASPECT = 200  # of smart_resize
 
@@ -41,7 +41,6 @@ class QwenVLFamily(ChatFamily):
     }
     config_class: ClassVar[Any]
     tiny_vision: ClassVar[Mapping[str, Any]]
-    tiny_text: ClassVar[Mapping[str, Any]] = {}
 
     def _look(self, image: Image.Image) -> Look:
         self.shown_wh(image.size)  # refuses what smart_resize would
@@ -90,23 +89,19 @@ class QwenVLFamily(ChatFamily):
 
     @classmethod
     def tiny_parts(cls, tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedConfig, Any]:
-        text = {
-            "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
-            "max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 4, 4]},
-            "initializer_range": 0.08,
+        rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 4, 4]}
+        names = {
+            "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
+            "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>",
         }  # fmt: skip
-        names = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
-                 "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}  # fmt: skip
         config = cls.config_class(
-            vision_config={"patch_size": 8, "initializer_range": 0.08, **cls.tiny_vision},
-            text_config=text | dict(cls.tiny_text),
+            vision_config={"patch_size": TINY_PATCH_PX, "initializer_range": 0.08, **cls.tiny_vision},
+            text_config=tiny_text(tokenizer) | {"head_dim": 32, "rope_parameters": rope},
             tie_word_embeddings=True,
             **{name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()},
         )
         size = {"shortest_edge": 32 * 32, "longest_edge": 256 * 256}
-        return config, Qwen2VLImageProcessorPil(size=size, patch_size=8, merge_size=2, temporal_patch_size=2)
+        return config, Qwen2VLImageProcessorPil(size=size, patch_size=TINY_PATCH_PX)
 
 
 class Qwen2VLFamily(QwenVLFamily):

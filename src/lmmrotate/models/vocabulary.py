@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 SPECIALS: Sequence[str] = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's ids 0 to 4, as in Florence-2
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 CHAT_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unk>")
 
 
@@ -81,8 +84,8 @@ def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) 
 def grow_embeddings(model: PreTrainedModel, size: int, *, spread: float) -> None:
     """Give embeddings, and the head where it has rows of its own, at least ``size`` rows.
 
-    New rows lie around the mean of the others, ``spread`` times as widely spread as they: equal rows of a tied
-    table are one word with two names. Spare rows of the table are used up first.
+    New rows lie around the mean of the others, ``spread`` times as widely spread as they: equal rows of a
+    tied table are one word with two names. Spare rows of the table are used up first.
     """
     rows = model.get_input_embeddings().num_embeddings
     if size <= rows:
@@ -96,11 +99,36 @@ def grow_embeddings(model: PreTrainedModel, size: int, *, spread: float) -> None
 
 
 def named_specials(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids of the tokens that begin, end and fill up texts. Others that a tokenizer calls special may be part of
-    an answer: InternVL's has ``<ref>`` and ``<box>`` among them."""
+    """Ids of the tokens that begin, end and fill up texts. Others that a tokenizer calls special may be part
+    of an answer: InternVL's has ``<ref>`` and ``<box>`` among them."""
     names = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
     found = {getattr(tokenizer, f"{name}_token_id", None) for name in names}
     return {token for token in found if token is not None}
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
+    """What every token writes, but those that begin, end and fill up texts.
+
+    Byte-level vocabularies (GPT-2, Qwen) write a byte as one of 256 letters; those of SentencePiece (Gemma)
+    write a space as an underline of their own and rare bytes as ``<0x0A>``.
+    """
+    added = {token: str(entry.content) for token, entry in tokenizer.added_tokens_decoder.items()}
+    byte_level = "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
+    letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
+    silent = named_specials(tokenizer)
+    found: dict[int, bytes] = {}
+    for name, token in tokenizer.get_vocab().items():
+        if token in silent:
+            continue
+        if token in added:
+            found[token] = added[token].encode()
+        elif byte_level:
+            found[token] = bytes(letters[letter] for letter in name if letter in letters)
+        elif _BYTE.fullmatch(name):
+            found[token] = bytes([int(name[3:5], 16)])
+        else:
+            found[token] = name.replace("\u2581", " ").encode()
+    return found
 
 
 class Speller:
@@ -111,16 +139,19 @@ class Speller:
         self._silent = named_specials(tokenizer)
         self._pieces = dict.fromkeys(self._silent, "")
 
+    def piece(self, token: int) -> str:
+        """The text of one token; empty for those that begin, end and fill up texts."""
+        if token not in self._pieces:
+            self._pieces[token] = self._tokenizer.decode([token])
+        return self._pieces[token]
+
     def text_with_ends(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """The text of ``ids`` and, for each token, how many of its characters are written by then.
 
         Special tokens write nothing. A character that takes several byte tokens counts as written with
         its last one.
         """
-        for token in ids:
-            if token not in self._pieces:
-                self._pieces[token] = self._tokenizer.decode([token])
-        pieces = [self._pieces[token] for token in ids]
+        pieces = [self.piece(token) for token in ids]
         text = "".join(pieces)
         if "\ufffd" not in text:
             return text, list(accumulate(map(len, pieces)))

@@ -46,16 +46,24 @@ class TrainConfig:
     )
     model_name_or_path: str = option(
         "tiny",
-        "tiny (comes with the package), tiny-random, base or large (random weights), a checkpoint or run "
-        "directory, or a hub id",
+        "tiny (comes with the package), tiny-random, base, large or tiny-<model_type> (random weights), a "
+        "checkpoint or run directory, or a hub id",
     )
     model_type: str | None = option(
-        None, "florence2; refused where the checkpoint is another (default: its own)"
+        None, "florence2, qwen2_5_vl, …; refused where the checkpoint is another (default: its own)"
     )
     model_revision: str | None = option(None, "branch, tag or commit on the hub")
     attn_implementation: str = option("sdpa", "sdpa, eager, or flash_attention_2 where it is installed")
     image_square_length: int | None = option(
-        None, "side in pixels that images are resized to (default: the model's own)"
+        None,
+        "side in pixels that images are resized to; for models that keep an image's size, of the largest "
+        "square that is not reduced (default: the model's own)",
+    )
+    min_pixels: int | None = option(
+        None, "chat models: smaller images are enlarged to so many pixels (default: the model's own)"
+    )
+    max_pixels: int | None = option(
+        None, "chat models: larger images are reduced to so many pixels (default: the model's own)"
     )
     language_model_max_length: int | None = option(
         None,
@@ -73,8 +81,13 @@ class TrainConfig:
     lora_rank: int = option(16, "rank of the adapters")
     lora_alpha: int = option(32, "their weight is alpha / rank")
     lora_dropout: float = option(0.05, "share of their inputs left out in training")
-    response_format: str = option("loc_tokens", "how boxes are written")
+    response_format: str = option(
+        "loc_tokens", "how boxes are written: loc_tokens (florence2), rbox, allseeing, plain or json"
+    )
     prompt: str = option(PUBLISHED_PROMPT, "what the model is asked about every image")
+    system_prompt: str = option(
+        "", "chat models: what is said before the prompt (default: the template's own)"
+    )
     over_long: str = option(
         "drop_boxes",
         "an answer that does not fit: drop_boxes (the last ones), skip the image, or error; counted",
@@ -102,6 +115,10 @@ class TrainConfig:
         "number of devices",
     )
     group_by_length: bool = option(False, "put answers of like length into one update: less padding")
+    packing: bool = option(
+        False,
+        "chat models: a batch's images and answers in one sequence, without padding or sight of each other",
+    )
     gradient_checkpointing: bool = option(
         False, "compute activations twice instead of keeping them: less memory"
     )

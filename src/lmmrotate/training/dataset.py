@@ -40,6 +40,8 @@ class AnswerCounts:
     shortened_answers: int = 0
     longest_answer: int = 0
     """Tokens of the longest answer kept."""
+    largest_side_px: int = 0
+    """Longest side of an image kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,7 @@ def build_answers(
         DataError: if no image is left, or with ``over_long="error"`` naming the image.
     """
     datasets: list[Answers] = []
-    skipped = dropped = shortened = longest = 0
+    skipped = dropped = shortened = longest = largest = 0
     for manifest in manifests:
         boxes, lengths = np.full((2, len(manifest)), -1)
         for index, record in enumerate(followed("writing answers", manifest)):
@@ -179,7 +181,7 @@ def build_answers(
             dropped += len(record.labels) - fit[0]
             shortened += fit[0] < len(record.labels)
             lengths[index] = tokens
-            longest = max(longest, tokens)
+            longest, largest = max(longest, tokens), max(largest, *record.wh)
         kept = boxes >= 0
         datasets.append(Answers(manifest.take(kept), codec, boxes[kept], lengths[kept]))
     counts = AnswerCounts(
@@ -189,6 +191,7 @@ def build_answers(
         dropped_boxes=dropped,
         shortened_answers=shortened,
         longest_answer=longest,
+        largest_side_px=largest,
     )
     if not counts.images:
         raise DataError("the data holds no image to train on")
@@ -200,7 +203,7 @@ def _fit(
 ) -> tuple[int, int] | None:
     """How many boxes the answer holds, and its tokens; None leaves the image out."""
     answer = codec.encode(record.quads, record.labels, record.wh)
-    if not answer:
+    if not answer and codec.form.nothing is None:
         return None
     tokens = count_tokens(answer)
     if tokens <= max_tokens:

@@ -53,7 +53,7 @@ def export_checkpoint(
         source,
         tokens=codec.special_tokens if codec else (),
         prompt=info.prompt if info else PUBLISHED_PROMPT,
-        image_square_length=info.image_square_length if info else None,
+        system_prompt=info.system_prompt if info else "",
         revision=revision,
     )
     family.save(output, layout)

@@ -23,6 +23,7 @@ from transformers import (
 
 from lmmrotate.codec.base import BoxCodec
 from lmmrotate.codec.registry import make_codec
+from lmmrotate.codec.shown import as_shown
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.streaming import ManifestFile
 from lmmrotate.errors import CheckpointError, ConfigError, Stopped
@@ -92,7 +93,11 @@ def train(config: TrainConfig) -> TrainResult:
         tokens=codec.special_tokens,
         words=codec.words,
         prompt=config.prompt,
+        system_prompt=config.system_prompt,
         image_square_length=config.image_square_length,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        packing=config.packing,
         language_model_max_length=config.language_model_max_length,
         revision=config.model_revision,
         attn_implementation=config.attn_implementation,
@@ -105,7 +110,7 @@ def train(config: TrainConfig) -> TrainResult:
     limit = min(config.language_model_max_length or family.max_answer_tokens, family.max_answer_tokens)
     dataset = build_answers(
         manifests,
-        codec,
+        as_shown(codec, family.shown_wh),
         lambda answer: len(family.answer_ids(answer)),
         limit,
         config.over_long,
@@ -118,7 +123,8 @@ def train(config: TrainConfig) -> TrainResult:
     info = RunInfo(
         codec=codec.to_json(),
         prompt=config.prompt,
-        image_square_length=family.image_square_length,
+        system_prompt=config.system_prompt,
+        image_square_length=_tile_px(family, dataset.counts),
         config=asdict(config),
         data=tuple(_describe(m) for m in manifests),
         versions=installed_versions(),
@@ -187,6 +193,12 @@ def train(config: TrainConfig) -> TrainResult:
         validation=_last_validation(trainer, validation, config),
         resumed_from=resume.name if resume else None,
     )
+
+
+def _tile_px(family: ModelFamily, counts: AnswerCounts) -> int:
+    """Side of the tiles that prediction should cut: where a model keeps sizes, as large as it was shown."""
+    side = family.image_square_length
+    return min(side, counts.largest_side_px) if family.keeps_size else side
 
 
 def _validation(

@@ -32,7 +32,8 @@ class Lora:
             raise ConfigError("language_model_lora needs PEFT: pip install 'lmmrotate[lora]'")
         from peft import LoraConfig, inject_adapter_in_model
 
-        language = {id(m) for part in family.parts()["language"] for m in part.modules()}
+        head = family.model.get_output_embeddings()
+        language = {id(m) for part in family.parts()["language"] for m in part.modules() if m is not head}
         layers = [
             name
             for name, module in family.model.named_modules()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lmmrotate.codec.base import BoxCodec
+from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, ModelFamily
 from lmmrotate.models.cells import cell_targets
 from lmmrotate.models.location_loss import CellLoss, answer_loss
@@ -33,6 +34,14 @@ class Objective:
         self._family = family
         self._codec = codec
         self._smoothing_bins = smoothing_bins
+        if smoothing_bins and not codec.special_tokens:
+            raise ConfigError(
+                f"location_smoothing needs location tokens; response_format {codec.name} spells its numbers"
+            )
+        if with_cells and not family.grid:
+            raise ConfigError(
+                "cell_loss needs a model with an encoder whose cells have their places: florence2"
+            )
         self._places = AnswerPlaces(family.tokenizer, codec)
         self._cell_loss: CellLoss | None = None
         if with_cells:

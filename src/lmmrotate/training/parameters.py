@@ -48,9 +48,10 @@ def choose_parameters(family: ModelFamily, config: TrainConfig, tokens: Sequence
     if config.language_model_lora:
         lora = Lora(family, config.lora_rank, config.lora_alpha, config.lora_dropout)
         ids = family.tokenizer.convert_tokens_to_ids(list(tokens))
-        table = family.model.get_input_embeddings().weight
-        table.requires_grad_(True)
-        train_rows_only(table, torch.tensor(ids))
+        ends = (family.model.get_input_embeddings(), family.model.get_output_embeddings())
+        for table in {id(end.weight): end.weight for end in ends}.values() if ids else ():
+            table.requires_grad_(True)
+            train_rows_only(table, torch.tensor(ids))
     if config.freeze_old_positions:
         for table, old_rows in family.grown_positions():
             train_rows_only(table, torch.arange(old_rows, len(table)))

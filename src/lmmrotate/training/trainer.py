@@ -43,8 +43,14 @@ class Collator:
         answers = [item.answer for item in items]
         batch: dict[str, Any] = self._family.training_batch([item.image for item in items], answers)
         if self._objective is not None:
-            batch[_TARGETS] = self._objective.targets(batch["labels"], answers)
+            batch[_TARGETS] = self._objective.targets(_compared(batch), answers)
         return batch | {_NAMES: [str(item.path) for item in items]}
+
+
+def _compared(batch: dict[str, Any]) -> torch.Tensor:
+    """The labels (B, T) that stand beside the model's logits."""
+    labels: torch.Tensor = batch.get("shift_labels", batch["labels"])
+    return labels
 
 
 class RunTrainer(Trainer):  # type: ignore[misc]
@@ -133,7 +139,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         targets = inputs.pop(_TARGETS)
         outputs = model(**inputs)
         tokens, objects = num_items_in_batch
-        loss = self._objective(outputs, inputs["labels"], targets, tokens, objects)
+        loss = self._objective(outputs, _compared(inputs), targets, tokens, objects)
         loss = loss * self.accelerator.num_processes  # whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
 

@@ -1,0 +1,260 @@
+"""Answers in pixels of the image as the model is shown it, a box at a time, as RSCoVLM writes them.
+
+``plain`` has a line a box, ``x1,y1,x2,y2,x3,y3,x4,y4 label``; ``json`` a list of objects,
+``[{"quadrant bbox": [x1, y1, …, y4], "label": "ship"}, …]``. Qwen2-VL and Qwen2.5-VL were pretrained on such
+pixels. Orders are those of ``loc_tokens``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lmmrotate.codec.base import Decoded, Span, TextForm
+from lmmrotate.codec.grouped import NO_OBJECTS, groups, ordered_words
+from lmmrotate.codec.labels import SpokenLabels
+from lmmrotate.codec.loc_tokens import corner_order
+from lmmrotate.codec.machine import Machine
+from lmmrotate.codec.spelled import NUMBER, NUMBERS, BoxReader, write_numbers
+from lmmrotate.errors import ConfigError
+from lmmrotate.geometry.quads import Quads, as_quads
+
+_DIGITS = 5
+_LINE = re.compile(
+    rf"[ \t]*(?P<numbers>{NUMBER}(?:[ \t]*,[ \t]*{NUMBER})*)[ \t,:]*(?P<label>[^\n]*?)[ \t\r]*(?:\n|\Z)"
+    r"|(?P<text>[^\n]*)(?:\n|\Z)"
+)
+_PLAIN_BOX = re.compile(
+    rf"(?P<numbers>[0-9]{{1,{_DIGITS}}}(?:,[0-9]{{1,{_DIGITS}}}){{7}}) (?P<label>[^\n]+)\n"
+)
+_JSON_BOX = re.compile(
+    rf"\[(?P<numbers>[0-9]{{1,{_DIGITS}}}(?:, [0-9]{{1,{_DIGITS}}}){{7}})\], "
+    r'"label": "(?P<label>(?:[^"\\]|\\.)*)"'
+)
+_KEY, _LABEL = "quadrant bbox", "label"
+_JSON_PIECE = re.compile(
+    rf'(?P<string>"(?:[^"\\]|\\.)*(?:"|\Z))|(?P<numbers>{NUMBER}(?:[\s,]{{1,9}}{NUMBER})*)|(?P<open>\{{)'
+    r"|(?P<close>\})|(?P<structure>[\[\],:\s]+|```(?:json)?)|(?P<text>[^\"\{\}\[\],:\s]+)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class _PixelCodec(ABC):
+    """What both have in common.
+
+    Raises:
+        ConfigError: on construction, for classes that are spoken alike or hold a line break.
+    """
+
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _ = self._labels  # refuses classes that are spoken alike
+        for name in self.classes:
+            if "\n" in name:
+                raise ConfigError(f"class {name!r} holds a line break; response_format {self.name} needs it")
+
+    @cached_property
+    def _labels(self) -> SpokenLabels:
+        return SpokenLabels(self.classes)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The response format."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self._labels.words
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def in_pixels(self) -> bool:
+        return True
+
+    @property
+    def circular(self) -> tuple[bool, ...]:
+        return (False,) * NUMBERS
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {"name": self.name} | asdict(self)
+
+    def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
+        """Nearest whole pixels, corners outside the image at its edge."""
+        inside = np.clip(np.rint(corner_order(as_quads(quads))), 0, np.asarray(image_wh))
+        numbers: npt.NDArray[np.int64] = inside.astype(np.int64).reshape(-1, NUMBERS)
+        return numbers
+
+    def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
+        return np.asarray(numbers, dtype=np.float64).reshape(-1, 4, 2)
+
+    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
+        """The answer for one image; arguments and errors as for ``LocTokenCodec.encode``."""
+        numbers = self.coordinates(quads, image_wh)
+        order = [(int(y), int(x)) for x, y in numbers[:, :2]]
+        return self._write(
+            [
+                (word, numbers[index].tolist())
+                for word, indices in groups(labels, self.classes, order)
+                for index in indices
+            ]
+        )
+
+    def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded:
+        """Read an answer; never raises. For the problems, see ``BoxReader``."""
+        reader = BoxReader(text, image_wh, self._labels)
+        self._read(reader)
+        return reader.decoded(lambda numbers: self.quads(numbers, image_wh))
+
+    @abstractmethod
+    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
+        """Names and numbers as text."""
+
+    @abstractmethod
+    def _read(self, reader: BoxReader) -> None:
+        """Give the reader its text in pieces."""
+
+
+@dataclass(frozen=True)
+class PlainCodec(_PixelCodec):
+    """A line a box."""
+
+    @property
+    def name(self) -> str:
+        return "plain"
+
+    @property
+    def form(self) -> TextForm:
+        return TextForm(NUMBERS, self._machine, _PLAIN_BOX, nothing=NO_OBJECTS)
+
+    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
+        return "\n".join(f"{','.join(map(str, box))} {word}" for word, box in boxes) or NO_OBJECTS
+
+    def _read(self, reader: BoxReader) -> None:
+        if reader.text.strip() == NO_OBJECTS:
+            return
+        for line in _LINE.finditer(reader.text):
+            if line["numbers"]:
+                label = line.span("label") if line["label"] else None
+                reader.add(label, line.span("numbers"), named=True)
+            else:
+                reader.unread(line.span("text"))
+
+    def _machine(self, ordered: bool) -> Machine:
+        machine, words = Machine(), ordered_words(self.classes)
+        machine.final.add(machine.walk(0, NO_OBJECTS))
+        lines = {0: 0}  # where a line begins, by the first class that it may name
+
+        def line(least: int) -> int:
+            state = lines.setdefault(least, -1)
+            if state < 0:
+                state = lines[least] = machine.state()
+                fill(least)
+            return state
+
+        def fill(least: int) -> None:
+            named = machine.join(write_numbers(machine, lines[least], _DIGITS, ","), " ")
+            for rank, word in enumerate(words[least:], least):
+                end = machine.walk(named, word)
+                machine.final.add(end)
+                machine.join([end], "\n", line(rank if ordered else 0))
+
+        fill(0)
+        return machine
+
+
+@dataclass(frozen=True)
+class JsonCodec(_PixelCodec):
+    """A list of objects."""
+
+    @property
+    def name(self) -> str:
+        return "json"
+
+    @property
+    def form(self) -> TextForm:
+        return TextForm(NUMBERS, self._machine, _JSON_BOX, nothing="[]")
+
+    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
+        return json.dumps([{_KEY: box, _LABEL: word} for word, box in boxes], ensure_ascii=False)
+
+    def _read(self, reader: BoxReader) -> None:
+        found = _JsonObject(reader)
+        for piece in _JSON_PIECE.finditer(reader.text):
+            if piece["open"] or piece["close"]:
+                found.finish()
+                found = _JsonObject(reader)
+            elif piece["numbers"]:
+                found.numbers.append(piece.span())
+            elif piece["string"]:
+                found.take_string(piece["string"], piece.span())
+            elif piece["text"]:
+                reader.unread(piece.span())
+        found.finish()
+
+    def _machine(self, ordered: bool) -> Machine:
+        machine, words = Machine(), ordered_words(self.classes)
+        first = machine.walk(0, "[")
+        over = machine.join([first], "]")
+        machine.final.add(over)
+        opened: dict[int, int] = {}  # where the first number is expected, by the first class that may follow
+
+        def box(least: int) -> int:
+            if least not in opened:
+                opened[least] = machine.state()
+                ends = write_numbers(machine, opened[least], _DIGITS, ", ")
+                named = machine.join(ends, f'], "{_LABEL}": "')
+                for rank, word in enumerate(words[least:], least):
+                    whole = machine.join(
+                        [machine.walk(named, json.dumps(word, ensure_ascii=False)[1:-1])], '"}'
+                    )
+                    machine.join([whole], "]", over)
+                    machine.join([whole], f', {{"{_KEY}": [', box(rank if ordered else 0))
+            return opened[least]
+
+        machine.join([first], f'{{"{_KEY}": [', box(0))
+        return machine
+
+
+class _JsonObject:
+    """One object of a JSON answer while it is read."""
+
+    def __init__(self, reader: BoxReader) -> None:
+        self._reader = reader
+        self._label: Span | None = None
+        self._said = ""
+        self._expects_label = False
+        self.numbers: list[Span] = []
+
+    def take_string(self, written: str, span: Span) -> None:
+        """A key or a value."""
+        try:
+            said = str(json.loads(written))
+        except ValueError:  # cut off, or an escape that there is not
+            said = written.strip('"')
+        inside = (span[0] + 1, span[1] - written.endswith('"'))
+        if self._expects_label:
+            self._label, self._said, self._expects_label = (inside[0], max(inside)), said, False
+        elif said == _LABEL:
+            self._expects_label = True
+        elif said != _KEY:
+            self._reader.unread(span)
+
+    def finish(self) -> None:
+        """The object is over."""
+        if self._label and not self.numbers:
+            self._reader.unread(self._label)
+        for place, numbers in enumerate(self.numbers):
+            self._reader.add(self._label, numbers, named=not place, said=self._said if self._label else None)
