@@ -155,23 +155,19 @@ class PlainCodec(_PixelCodec):
     def _machine(self, ordered: bool) -> Machine:
         machine, words = Machine(), ordered_words(self.classes)
         machine.final.add(machine.walk(0, NO_OBJECTS))
-        lines = {0: 0}  # where a line begins, by the first class that it may name
+        lines: dict[int, int] = {}  # where a line begins, by the first class that it may name
 
         def line(least: int) -> int:
-            state = lines.setdefault(least, -1)
-            if state < 0:
-                state = lines[least] = machine.state()
-                fill(least)
-            return state
+            if least not in lines:
+                lines[least] = machine.state()
+                named = machine.join(write_numbers(machine, lines[least], _DIGITS, ","), " ")
+                for rank, word in enumerate(words[least:], least):
+                    end = machine.walk(named, word)
+                    machine.final.add(end)
+                    machine.join([end], "\n", line(rank if ordered else 0))
+            return lines[least]
 
-        def fill(least: int) -> None:
-            named = machine.join(write_numbers(machine, lines[least], _DIGITS, ","), " ")
-            for rank, word in enumerate(words[least:], least):
-                end = machine.walk(named, word)
-                machine.final.add(end)
-                machine.join([end], "\n", line(rank if ordered else 0))
-
-        fill(0)
+        machine.next[0] |= machine.next[line(0)]  # apart: behind a line nobody says that there is nothing
         return machine
 
 
