@@ -122,8 +122,10 @@ def test_broken_answers(name: str, text: str, labels: list[str], problems: list[
     assert all(quad.shape == (4, 2) for quad in decoded.quads)
 
 
-PIECES = ["<ref>", "</ref>", "<box>", "</box>", "[", "]", "[[", ", ", ",", "\n", " ", "ship", "yard", "12", "700",
-          "-3.5", '"label"', '"quadrant bbox"', ": ", "{", "}", '"', "\\", TEN, "zebra", "<", "boeing737"]  # fmt: skip
+PIECES = [
+    "<ref>", "</ref>", "<box>", "</box>", "[", "]", "[[", ", ", ",", "\n", " ", "ship", "yard", "12", "700",
+    "-3.5", '"label"', '"quadrant bbox"', ": ", "{", "}", '"', "\\", TEN, "zebra", "<", "boeing737",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,6 @@
 """Answers that do not fit: the image is asked about again, in four parts."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Clerk:
 
 
 def predictor(clerk: Clerk) -> Predictor:
-    model: Any = None
+    model: Any = SimpleNamespace(shown_wh=lambda wh: wh)
     made = Predictor(model, CODEC, RunInfo(CODEC.to_json(), "", 64))
     made._writers = {KEEP: clerk, SPLIT: clerk}  # type: ignore[dict-item]
     return made

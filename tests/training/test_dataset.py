@@ -51,7 +51,9 @@ def test_pairs_are_images_and_their_answers(data: Callable[..., Path]) -> None:
     assert dataset[1].path.name == "train1.png"
     assert CODEC.decode(dataset[2].answer, (64, 64)).quads.shape == (2, 4, 2)
     assert dataset.lengths().tolist() == [tokens(dataset[i].answer) for i in range(4)]
-    assert dataset.counts == AnswerCounts(images=4, boxes=4, longest_answer=dataset.counts.longest_answer)
+    assert dataset.counts == AnswerCounts(
+        images=4, boxes=4, longest_answer=dataset.counts.longest_answer, largest_side_px=64
+    )
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(100, 5), (2 + 2 + 9 * 4, 4), (2 + 9 + 9, 2), (11, 1), (10, 0)])

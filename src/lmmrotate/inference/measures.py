@@ -47,7 +47,7 @@ def spreads(measured: Floats, written: npt.NDArray[np.int64], bins: int) -> Floa
         written: (T,) bins; -1 for tokens that are no location, whose spreads are NaN.
         bins: how many there are.
     """
-    place = np.where(written < 0, np.nan, (written + 0.5) / bins - 0.5)
+    place = np.where(written < 0, np.nan, (written + 0.5) / max(bins, 1) - 0.5)
     _, mass, first, second, cos, sin = measured.T
     with np.errstate(invalid="ignore", divide="ignore"):
         line = (second - 2 * place * first) / mass + place**2

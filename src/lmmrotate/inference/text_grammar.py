@@ -29,12 +29,15 @@ class TextGrammar:
     def __init__(self, family: ModelFamily, form: TextForm, strictness: Strictness) -> None:
         if strictness == "boxes":
             raise ConfigError("grammar boxes needs a response format with location tokens; use classes")
-        machine, end = form.machine(strictness == "classes"), family.answer_ids("")[-1]
+        *prefix, end = family.answer_ids("")
+        machine = form.machine(strictness == "classes")
         moves = _moves(machine, token_bytes(family.tokenizer))
+        over, first = len(moves), len(moves) + 1
+        before = range(first, first + len(prefix))  # states in which the text has not begun
+        moves += [{}, *({token: state} for token, state in zip(prefix, [*before[1:], 0], strict=False))]
         tokens = sorted({token for row in moves for token in row} | {end})
         column = {token: place for place, token in enumerate(tokens)}
-        following = torch.full((len(moves) + 1, len(tokens)), -1, dtype=torch.int32)
-        over = len(moves)
+        following = torch.full((len(moves), len(tokens)), -1, dtype=torch.int32)
         for state, row in enumerate(moves):
             for token, target in row.items():
                 following[state, column[token]] = target
@@ -47,11 +50,12 @@ class TextGrammar:
         self.alphabet = torch.tensor(tokens, device=device)
         self.locations = torch.empty(0, dtype=torch.int64, device=device)
         self.end = column[end]
+        self._first = first if prefix else 0
         self._forbidden = (following < 0).to(device)
         self._following = following.to(device)
 
     def begin(self, rows: int) -> torch.Tensor:
-        return torch.zeros((rows, 1), dtype=torch.int64, device=self.alphabet.device)
+        return torch.full((rows, 1), self._first, device=self.alphabet.device)
 
     def mask(self, logits: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         return allowed(logits, self._forbidden[known[:, 0]])

@@ -150,9 +150,10 @@ def _linear(module: nn.Module) -> Linear:
     """Weight and bias of a linear module, also of one with an adapter beside it (PEFT)."""
     if type(module) is nn.Linear:
         return module.weight, module.bias
-    weight: torch.Tensor = module.weight  # type: ignore[assignment]
-    nothing = module(weight.new_zeros(weight.shape[1]))
-    return (module(torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)) - nothing).T, nothing
+    width = int(module.in_features)  # type: ignore[arg-type]
+    adapter = next(p for name, p in module.named_parameters() if "lora_" in name)  # others may be packed
+    nothing = module(adapter.new_zeros(1, width))[0]
+    return (module(torch.eye(width, dtype=adapter.dtype, device=adapter.device)) - nothing).T, nothing
 
 
 def _norm(module: nn.LayerNorm) -> Norm:

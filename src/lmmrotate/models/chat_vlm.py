@@ -297,7 +297,7 @@ class ChatFamily(ABC):
         return []  # they are rotations, not tables
 
     def enable_gradient_checkpointing(self) -> None:
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
     def save_processor(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)

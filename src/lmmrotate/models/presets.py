@@ -201,7 +201,9 @@ def initialise_small(
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
     language = model.model.language_model
     bins = (torch.arange(len(location_ids)) + 0.5) / len(location_ids)
-    language.shared.weight[torch.tensor(location_ids)] = 0.1 * _sines(bins, language.shared.embedding_dim)
+    language.shared.weight[torch.tensor(location_ids, dtype=torch.int64)] = 0.1 * _sines(
+        bins, language.shared.embedding_dim
+    )
 
     table = model.model.multi_modal_projector.image_position_embed
     for embedding in (table.row_embeddings, table.column_embeddings):

@@ -18,6 +18,12 @@ from lmmrotate.training.config import TrainConfig
 log = logging.getLogger(__name__)
 
 
+def trains_in_bf16(config: TrainConfig) -> bool:
+    """Whether products are computed in bf16."""
+    able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return config.precision == "bf16" or (config.precision == "auto" and able)
+
+
 def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
     """What Trainer is told.
 
@@ -25,7 +31,6 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         ConfigError: for what this machine cannot do, an extra that is not installed, an effective batch
             that the devices cannot share, and options that need whole weights where they are sharded.
     """
-    cuda_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("precision: fp16 needs a GPU; use auto or fp32 here")
     if config.deepspeed is not None:
@@ -44,7 +49,7 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        bf16=config.precision == "bf16" or (config.precision == "auto" and cuda_bf16),
+        bf16=trains_in_bf16(config),
         fp16=config.precision == "fp16",
         # Without it the ranks of a torchrun on CPUs would not find each other and all train alone.
         use_cpu=not torch.accelerator.is_available(),

@@ -78,6 +78,9 @@ class TrainConfig:
     language_model_lora: bool = option(
         False, "train low-rank adapters (PEFT) instead of the language model's weights; saved merged"
     )
+    load_in_4bit: bool = option(
+        False, "with adapters, keep the language model's frozen weights in 4 bits (QLoRA; needs bitsandbytes)"
+    )
     lora_rank: int = option(16, "rank of the adapters")
     lora_alpha: int = option(32, "their weight is alpha / rank")
     lora_dropout: float = option(0.05, "share of their inputs left out in training")
@@ -187,6 +190,8 @@ class TrainConfig:
             raise ConfigError(
                 "freeze_language and language_model_lora exclude each other: adapters are training"
             )
+        if self.load_in_4bit and not self.language_model_lora:
+            raise ConfigError("load_in_4bit needs language_model_lora: frozen weights alone learn nothing")
         if self.early_stopping_patience and not (self.eval_data_path and self.eval_intermediate_checkpoints):
             raise ConfigError(
                 "early_stopping_patience needs eval_data_path, and eval_intermediate_checkpoints left on"

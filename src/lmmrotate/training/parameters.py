@@ -10,6 +10,7 @@ from torch import nn
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import ModelFamily
+from lmmrotate.training.arguments import trains_in_bf16
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.lora import Lora
 
@@ -46,7 +47,14 @@ def choose_parameters(family: ModelFamily, config: TrainConfig, tokens: Sequence
             module.requires_grad_(False)
     lora = None
     if config.language_model_lora:
-        lora = Lora(family, config.lora_rank, config.lora_alpha, config.lora_dropout)
+        lora = Lora(
+            family,
+            config.lora_rank,
+            config.lora_alpha,
+            config.lora_dropout,
+            four_bits=config.load_in_4bit,
+            half=trains_in_bf16(config),
+        )
         ids = family.tokenizer.convert_tokens_to_ids(list(tokens))
         ends = (family.model.get_input_embeddings(), family.model.get_output_embeddings())
         for table in {id(end.weight): end.weight for end in ends}.values() if ids else ():
