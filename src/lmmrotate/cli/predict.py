@@ -60,10 +60,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add_scenes(parser)
     parser.add_argument(
         "--engine",
-        choices=("local", "ray"),
+        choices=("local", "ray", "vllm"),
         default="local",
         help="local: here, or in every process that torchrun or srun starts; ray: on a Ray cluster, or on "
-        "this machine where there is none (default: %(default)s)",
+        "this machine where there is none; vllm: chat models by vLLM, on GPUs, in bf16 and without grammar "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
@@ -83,9 +84,8 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grammar",
         choices=("off", "syntax", "classes", "boxes"),
-        default="syntax",
         help="what may be written: off: anything; syntax: what can be read; classes: also classes in order, "
-        "each once; boxes: also boxes in order (default: %(default)s)",
+        "each once; boxes: also boxes in order (default: syntax; off with vllm)",
     )
     parser.add_argument(
         "--overflow",
@@ -102,7 +102,7 @@ def decoding_options(args: argparse.Namespace) -> DecodingOptions:
     return DecodingOptions(
         num_beams=args.num_beams,
         max_new_tokens=args.max_new_tokens,
-        grammar=args.grammar,
+        grammar=args.grammar or ("off" if getattr(args, "engine", "") == "vllm" else "syntax"),
         overflow=args.overflow,
     )
 
@@ -175,8 +175,11 @@ def run(args: argparse.Namespace) -> int:
             from lmmrotate.inference.ray_engine import on_ray
 
             engine = on_ray(args.model, args.device, options)
-        device = args.device or own_device(share.local_rank)
-        predictor = Predictor.from_run(args.model, device=device)
+        if args.engine == "vllm":
+            predictor = Predictor.from_run(args.model, torch_dtype="bfloat16", engine="vllm")
+        else:
+            device = args.device or own_device(share.local_rank)
+            predictor = Predictor.from_run(args.model, device=device)
         scene_options = _scene_options(args)
     how: dict[str, Any] = {
         "batch_size": args.batch_size,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from lmmrotate.inference.calibration import ScoreCalibration, read_calibration
 from lmmrotate.inference.decoding import Answer, DecodingOptions, Writer
 from lmmrotate.inference.overflow import MOST_SPLITS, can_split, joined, quarters
 from lmmrotate.inference.scores import DEFAULT_FORMULA, FORMULAS, Evidence, evidence_of
+from lmmrotate.inference.vllm_writer import VllmWriter, start_engine
 from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
 from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
@@ -53,17 +55,20 @@ class Predictor:
         info: RunInfo,
         calibration: ScoreCalibration | None = None,
         numerics: Mapping[str, str] | None = None,
+        vllm: Any = None,
     ) -> None:
         """
         Args:
             calibration: what makes probabilities of the scores; default: the scores of ``DEFAULT_FORMULA``.
             numerics: how numbers are computed, for the header of predictions.
+            vllm: what writes the answers, if not the family's own model (``vllm_writer.start_engine``).
         """
+        self._vllm = vllm
         self._family = family
         self._codec = as_shown(codec, family.shown_wh)
         self._info = info
         self._calibration = calibration
-        self._writers: dict[DecodingOptions, Writer] = {}
+        self._writers: dict[DecodingOptions, Writer | VllmWriter] = {}
         self._numerics = dict(numerics or {})
 
     @classmethod
@@ -74,6 +79,7 @@ class Predictor:
         device: str | None = None,
         torch_dtype: str = "float32",
         attn_implementation: str = "sdpa",
+        engine: Literal["local", "vllm"] = "local",
     ) -> Predictor:
         """Load a run directory or one of its checkpoints.
 
@@ -82,7 +88,8 @@ class Predictor:
                 that comes with the package.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
             torch_dtype: one of ``DTYPES``; halves are for GPUs (on a CPU they are slower).
-            attn_implementation: one of ``models.loading.ATTENTION``, for the encoder.
+            attn_implementation: one of ``models.loading.ATTENTION``.
+            engine: what writes answers: this process, or vLLM (on GPUs, chat models only).
 
         Raises:
             CheckpointError: if ``run`` is not a complete run directory.
@@ -108,13 +115,19 @@ class Predictor:
             prompt=info.prompt,
             system_prompt=info.system_prompt,
             attn_implementation=attn_implementation,
+            weights=engine == "local",
         )
+        numerics = {"torch_dtype": torch_dtype, "attn_implementation": attn_implementation}
+        if engine == "vllm":
+            family.serving_prompt()  # refuses before anything is started
+            vllm = start_engine(folder, torch_dtype)
+            numerics = {"torch_dtype": torch_dtype, "engine": "vllm"}
+            return cls(family, codec, info, read_calibration(folder), numerics, vllm)
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             family.model.to(device=name, dtype=DTYPES[torch_dtype])
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-        numerics = {"torch_dtype": torch_dtype, "attn_implementation": attn_implementation}
         return cls(family, codec, info, read_calibration(folder), numerics)
 
     @property
@@ -174,9 +187,10 @@ class Predictor:
         read = [self._read(*one) for one in zip(pictures, self._writer(options).write(pictures), strict=True)]
         return [(decoded, evidence) for decoded, evidence, _ in read]
 
-    def _writer(self, options: DecodingOptions) -> Writer:
+    def _writer(self, options: DecodingOptions) -> Writer | VllmWriter:
         if options not in self._writers:
-            self._writers[options] = Writer(self._family, self._codec.form, options)
+            about = (self._family, self._codec.form, options)
+            self._writers[options] = Writer(*about) if self._vllm is None else VllmWriter(*about, self._vllm)
         return self._writers[options]
 
     def _read(self, picture: Image.Image, answer: Answer) -> tuple[Decoded, Evidence, tuple[Problem, ...]]:

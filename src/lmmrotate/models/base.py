@@ -31,6 +31,8 @@ class FamilyOptions:
     language_model_max_length: int | None = None
     attn_implementation: str = "sdpa"
     packing: bool = False
+    weights: bool = True
+    """Without them only shapes are there: for engines that load the weights themselves."""
 
     def check(self) -> None:
         """Raises ConfigError for sizes that cannot be."""
@@ -129,6 +131,14 @@ class ModelFamily(Protocol):
             images: B of them.
             alphabet: (A,) ids of the tokens that logits are wanted for; default: the whole vocabulary.
             beams: rows an image.
+        """
+        ...
+
+    def serving_prompt(self) -> str:
+        """The question as text, the image's place in it marked as Transformers' processors expect it.
+
+        Raises:
+            ConfigError: for a family that no server runs.
         """
         ...
 

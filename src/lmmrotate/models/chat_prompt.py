@@ -29,6 +29,8 @@ class ChatPrompt:
     before_image: tuple[int, ...]
     after_image: tuple[int, ...]
     end: int
+    text: str
+    """The question, with one image token."""
 
 
 def chat_prompt(
@@ -63,4 +65,4 @@ def chat_prompt(
 
     before, after = asked.split(image_token)
     rest = ids(told.split(_ANSWER)[1])
-    return ChatPrompt(ids(before), ids(after), rest[0] if rest else tokenizer.eos_token_id)
+    return ChatPrompt(ids(before), ids(after), rest[0] if rest else tokenizer.eos_token_id, asked)

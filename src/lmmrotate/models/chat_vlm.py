@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoTokenizer,
     Cache,
@@ -28,10 +29,11 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, FamilyOptions
 from lmmrotate.models.causal_decoder import CausalAnswerDecoder
 from lmmrotate.models.chat_prompt import CHATML, ChatPrompt, chat_prompt
+from lmmrotate.models.hub import refuse_missing
 from lmmrotate.models.vocabulary import add_plain_tokens, build_chat_tokenizer, grow_embeddings
 
 TINY_PATCH_PX = 8
@@ -114,6 +116,15 @@ class ChatFamily(ABC):
         Raises:
             CheckpointError: if it lacks weights that the model needs, or a chat template.
         """
+        model = (cls._with_weights if options.weights else cls._shapes)(name_or_path, revision, options)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        if cls.has_template and not tokenizer.chat_template:
+            tokenizer.chat_template = _processors_template(name_or_path, revision)
+        image_processor = cls.processor_class.from_pretrained(name_or_path, revision=revision)
+        return cls(model, tokenizer, image_processor, options)
+
+    @classmethod
+    def _with_weights(cls, name_or_path: str, revision: str | None, options: FamilyOptions) -> Any:
         model, found = AutoModelForImageTextToText.from_pretrained(
             name_or_path,
             revision=revision,
@@ -122,16 +133,16 @@ class ChatFamily(ABC):
             attn_implementation=cls._attention(options),
             output_loading_info=True,
         )
-        if found["missing_keys"]:
-            some = ", ".join(sorted(found["missing_keys"])[:3])
-            raise CheckpointError(
-                f"{name_or_path}: {len(found['missing_keys'])} weights are missing: {some}, …"
+        refuse_missing(name_or_path, found["missing_keys"])
+        return model
+
+    @classmethod
+    def _shapes(cls, name_or_path: str, revision: str | None, options: FamilyOptions) -> Any:
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(
+                config, attn_implementation=cls._attention(options)
             )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-        if cls.has_template and not tokenizer.chat_template:
-            tokenizer.chat_template = _processors_template(name_or_path, revision)
-        image_processor = cls.processor_class.from_pretrained(name_or_path, revision=revision)
-        return cls(model, tokenizer, image_processor, options)
 
     @classmethod
     def tiny(cls, tokens: Sequence[str], words: Sequence[str], options: FamilyOptions) -> ChatFamily:
@@ -183,6 +194,9 @@ class ChatFamily(ABC):
     def _kinds(self, rows: Sequence[Row], length: int, left: bool) -> dict[str, torch.Tensor]:
         """Further inputs about the tokens of a batch."""
         return {}
+
+    def serving_prompt(self) -> str:
+        return self._asked.text
 
     @property
     def keeps_size(self) -> bool:

@@ -29,10 +29,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.errors import ConfigError
 from lmmrotate.models.bart_decoder import BartAnswerDecoder
 from lmmrotate.models.base import IGNORE_INDEX, FamilyOptions
-from lmmrotate.models.hub import local_folder
+from lmmrotate.models.hub import local_folder, refuse_missing
 from lmmrotate.models.legacy import attach_head_bias, read_original, write_original
 from lmmrotate.models.legacy_layout import HEAD_BIAS, is_original
 from lmmrotate.models.positions import grow_image_positions, grow_text_positions
@@ -92,11 +92,7 @@ class Florence2Family:
             attn_implementation=options.attn_implementation,
             output_loading_info=True,
         )
-        if found["missing_keys"]:  # Transformers would only warn, and leave them random
-            some = ", ".join(sorted(found["missing_keys"])[:3])
-            raise CheckpointError(
-                f"{name_or_path}: {len(found['missing_keys'])} weights are missing: {some}, …"
-            )
+        refuse_missing(name_or_path, found["missing_keys"])
         if HEAD_BIAS in found["unexpected_keys"]:
             attach_head_bias(model, load_file(Path(name_or_path) / "model.safetensors")[HEAD_BIAS])
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
@@ -282,6 +278,9 @@ class Florence2Family:
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
         }
+
+    def serving_prompt(self) -> str:
+        raise ConfigError("vLLM does not run florence2; use --engine local or ray")
 
     @property
     def grid(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ def checkpoint_config(name: str, known: Sequence[str], revision: str | None = No
             f"a hub id (owner/name) or one of {', '.join(known)}"
         )
     return _hub_config(name, revision)
+
+
+def refuse_missing(name: str, keys: Collection[str]) -> None:
+    """Raises CheckpointError if weights are missing: Transformers would only warn, and leave them random."""
+    if keys:
+        some = ", ".join(sorted(keys)[:3])
+        raise CheckpointError(f"{name}: {len(keys)} weights are missing: {some}, …")
 
 
 def _local_config(folder: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class PaliGemmaFamily(ChatFamily):
             raise ConfigError("system_prompt: paligemma knows no conversation, only a prompt")
         text = f"{self.tokenizer.bos_token}{self.prompt}\n"
         after = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ChatPrompt((), tuple(after), self.tokenizer.eos_token_id)
+        return ChatPrompt((), tuple(after), self.tokenizer.eos_token_id, self.prompt)
 
     def _look(self, image: Image.Image) -> Look:
         tensors = self.image_processor(images=[image], return_tensors="pt")

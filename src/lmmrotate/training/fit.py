@@ -131,9 +131,8 @@ def train(config: TrainConfig) -> TrainResult:
     )
     if config.gradient_checkpointing:
         family.enable_gradient_checkpointing()
-    vocabulary = family.tokenizer.get_vocab()
-    spoken = [token for token in (*codec.special_tokens, *codec.words) if token in vocabulary]
-    lora = choose_parameters(family, config, spoken)
+    added = family.tokenizer.get_added_vocab()  # coordinates, and class names that were made one token
+    lora = choose_parameters(family, config, [t for t in (*codec.special_tokens, *codec.words) if t in added])
     sizes = tuple(part_sizes(family))
     objective = None
     if config.location_smoothing or config.cell_loss:
