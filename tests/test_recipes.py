@@ -17,14 +17,17 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 TRAINING = sorted(
     path for path in RECIPES.rglob("*.yaml") if path.parent.name not in ("accelerate", "shared")
 )
+FAMILIES = ("florence2", "internvl", "qwen2_5_vl")
 PUBLISHED = [path for path in TRAINING if path.parent.name == "florence2"]
+CHAT = [path for path in TRAINING if path.parent.name in FAMILIES[1:]]
 
 
 @pytest.mark.parametrize("recipe", TRAINING, ids=lambda path: path.stem)
 def test_every_recipe_is_read(recipe: Path) -> None:
     kind = PretrainConfig if "joint_steps" in recipe.read_text(encoding="utf-8") else TrainConfig
     config = read_config(kind, recipe, {})
-    assert Path(config.output_dir).name == ("florence2-" * (recipe in PUBLISHED)) + recipe.stem
+    family = f"{recipe.parent.name}-" if recipe.parent.name in FAMILIES else ""
+    assert Path(config.output_dir).name == family + recipe.stem
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED, ids=lambda path: path.stem)
@@ -46,6 +49,21 @@ def test_published_settings(recipe: Path) -> None:
             dataset, split = split, "train"
         assert is_known(dataset)
         assert split in dataset_spec(dataset).splits
+
+
+@pytest.mark.parametrize("recipe", CHAT, ids=lambda path: path.stem)
+def test_chat_recipes(recipe: Path) -> None:
+    """They ask for the model and format that their folder is for, on one GPU, on 4, and on 2 nodes of 8."""
+    config = read_config(TrainConfig, recipe, {})
+    assert config.model_type == recipe.parent.name
+    assert config.response_format == {"internvl": "allseeing", "qwen2_5_vl": "plain"}[recipe.parent.name]
+    assert config.language_model_lora == ("lora" in recipe.stem)
+    for devices in (1, 4, 16):
+        batch = config.per_device_train_batch_size
+        assert accumulation(32, batch, devices) * batch * devices == config.effective_batch_size == 32
+    if "dota512" in recipe.stem:
+        classes = sorted(name.replace("-", " ") for name in dataset_spec("dota_v1").classes)
+        assert config.prompt == f"find the {', '.join(classes)}"
 
 
 def test_all_experiments_are_there() -> None:

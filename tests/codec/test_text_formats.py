@@ -71,11 +71,11 @@ def test_the_formats_look_as_published() -> None:
     expected = {
         "allseeing": "<ref>small vehicle</ref><box>[[15, 41, 15, 104, 46, 104, 46, 41]]</box>"
         "<ref>ship</ref><box>[[1, 4, 1, 10, 4, 10, 4, 4]]</box>",
-        "plain": "10,20,10,50,30,50,30,20 small vehicle\n1,2,1,5,3,5,3,2 ship",
-        "json": '[{"quadrant bbox": [10, 20, 10, 50, 30, 50, 30, 20], "label": "small vehicle"}, '
-        '{"quadrant bbox": [1, 2, 1, 5, 3, 5, 3, 2], "label": "ship"}]',
+        "plain": "10,20,10,50,30,50,30,20 small vehicle\n1,2,1,5,3,5,3,2 ship\n",
+        "json": '```json\n[\n\t{"quadrant bbox": [10, 20, 10, 50, 30, 50, 30, 20], "label": "small vehicle"}'
+        ',\n\t{"quadrant bbox": [1, 2, 1, 5, 3, 5, 3, 2], "label": "ship"}\n]\n```',
     }
-    nothing = {"allseeing": "", "plain": "There are none.", "json": "[]"}
+    nothing = {"allseeing": "", "plain": "There are none.", "json": "There are none."}
     for name in NAMES:
         codec = made(name)
         assert codec.encode(quads, labels, SIZE) == expected[name]
@@ -113,6 +113,7 @@ TEN = ", ".join(map(str, FIRST))
         ("json", f'[{{"box": [{TEN}], "label": "ship"}}]', ["ship"], ["unread_text"]),
         ("json", '[{"label": "ship"}]', [], ["unread_text"]),
         ("json", "sorry", [], ["unread_text"]),
+        ("json", "[]", [], []),
     ],
 )  # fmt: skip
 def test_broken_answers(name: str, text: str, labels: list[str], problems: list[str]) -> None:
@@ -176,7 +177,8 @@ def test_json_escapes_names() -> None:
     text = codec.encode(quads, codec.classes, SIZE)
     assert sorted(codec.decode(text, SIZE).labels) == sorted(codec.classes)
     assert form(codec).machine(True).accepts(text)
-    assert [entry["label"] for entry in json.loads(text)] == sorted(codec.words)
+    inside = text.removeprefix("```json\n").removesuffix("\n```")
+    assert [entry["label"] for entry in json.loads(inside)] == sorted(codec.words)
     with pytest.raises(ConfigError, match="line break"):
         make_codec("plain", ["a\nb"])
 

@@ -1,8 +1,10 @@
 """Answers in pixels of the image as the model is shown it, a box at a time, as RSCoVLM writes them.
 
-``plain`` has a line a box, ``x1,y1,x2,y2,x3,y3,x4,y4 label``; ``json`` a list of objects,
-``[{"quadrant bbox": [x1, y1, …, y4], "label": "ship"}, …]``. Qwen2-VL and Qwen2.5-VL were pretrained on such
-pixels. Orders are those of ``loc_tokens``.
+``plain`` has a line a box, ``x1,y1,x2,y2,x3,y3,x4,y4 label``; ``json`` a fenced list of objects,
+``{"quadrant bbox": [x1, y1, …, y4], "label": "ship"}``. Qwen2-VL and Qwen2.5-VL were pretrained on such
+pixels. Layout, orders and whole pixels are those of RSCoVLM (github.com/VisionXLab/RSCoVLM,
+rscovlm/training/data/dense_det_dataset.py): a coordinate is the pixel that it lies in, counted from 0. It is
+read back at that pixel's centre.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ _JSON_BOX = re.compile(
     r'"label": "(?P<label>(?:[^"\\]|\\.)*)"'
 )
 _KEY, _LABEL = "quadrant bbox", "label"
+_GAP = "\n\t"
+_OPENING, _CLOSING = f"```json\n[{_GAP}", "\n]\n```"
 _JSON_PIECE = re.compile(
     rf'(?P<string>"(?:[^"\\]|\\.)*(?:"|\Z))|(?P<numbers>{NUMBER}(?:[\s,]{{1,9}}{NUMBER})*)|(?P<open>\{{)'
     r"|(?P<close>\})|(?P<structure>[\[\],:\s]+|```(?:json)?)|(?P<text>[^\"\{\}\[\],:\s]+)",
@@ -92,13 +96,14 @@ class _PixelCodec(ABC):
         return {"name": self.name} | asdict(self)
 
     def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
-        """Nearest whole pixels, corners outside the image at its edge."""
-        inside = np.clip(np.rint(corner_order(as_quads(quads))), 0, np.asarray(image_wh))
+        """The pixels in which corners lie, those of corners outside the image at its edge."""
+        pixels = np.floor(corner_order(as_quads(quads)))
+        inside = np.clip(pixels, 0, np.asarray(image_wh, dtype=np.float64) - 1)
         numbers: npt.NDArray[np.int64] = inside.astype(np.int64).reshape(-1, NUMBERS)
         return numbers
 
     def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
-        return np.asarray(numbers, dtype=np.float64).reshape(-1, 4, 2)
+        return np.asarray(numbers, dtype=np.float64).reshape(-1, 4, 2) + 0.5
 
     def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
         """The answer for one image; arguments and errors as for ``LocTokenCodec.encode``."""
@@ -140,7 +145,7 @@ class PlainCodec(_PixelCodec):
         return TextForm(NUMBERS, self._machine, _PLAIN_BOX, nothing=NO_OBJECTS)
 
     def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
-        return "\n".join(f"{','.join(map(str, box))} {word}" for word, box in boxes) or NO_OBJECTS
+        return "".join(f"{','.join(map(str, box))} {word}\n" for word, box in boxes) or NO_OBJECTS
 
     def _read(self, reader: BoxReader) -> None:
         if reader.text.strip() == NO_OBJECTS:
@@ -162,9 +167,8 @@ class PlainCodec(_PixelCodec):
                 lines[least] = machine.state()
                 named = machine.join(write_numbers(machine, lines[least], _DIGITS, ","), " ")
                 for rank, word in enumerate(words[least:], least):
-                    end = machine.walk(named, word)
-                    machine.final.add(end)
-                    machine.join([end], "\n", line(rank if ordered else 0))
+                    machine.join([machine.walk(named, word)], "\n", line(rank if ordered else 0))
+                machine.final.add(lines[least])
             return lines[least]
 
         machine.next[0] |= machine.next[line(0)]  # apart: behind a line nobody says that there is nothing
@@ -181,12 +185,15 @@ class JsonCodec(_PixelCodec):
 
     @property
     def form(self) -> TextForm:
-        return TextForm(NUMBERS, self._machine, _JSON_BOX, nothing="[]")
+        return TextForm(NUMBERS, self._machine, _JSON_BOX, nothing=NO_OBJECTS)
 
     def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
-        return json.dumps([{_KEY: box, _LABEL: word} for word, box in boxes], ensure_ascii=False)
+        objects = [json.dumps({_KEY: box, _LABEL: word}, ensure_ascii=False) for word, box in boxes]
+        return f"{_OPENING}{f',{_GAP}'.join(objects)}{_CLOSING}" if objects else NO_OBJECTS
 
     def _read(self, reader: BoxReader) -> None:
+        if reader.text.strip() == NO_OBJECTS:
+            return
         found = _JsonObject(reader)
         for piece in _JSON_PIECE.finditer(reader.text):
             if piece["open"] or piece["close"]:
@@ -202,8 +209,8 @@ class JsonCodec(_PixelCodec):
 
     def _machine(self, ordered: bool) -> Machine:
         machine, words = Machine(), ordered_words(self.classes)
-        first = machine.walk(0, "[")
-        over = machine.join([first], "]")
+        machine.final.add(machine.walk(0, NO_OBJECTS))
+        over = machine.state()
         machine.final.add(over)
         opened: dict[int, int] = {}  # where the first number is expected, by the first class that may follow
 
@@ -216,11 +223,11 @@ class JsonCodec(_PixelCodec):
                     whole = machine.join(
                         [machine.walk(named, json.dumps(word, ensure_ascii=False)[1:-1])], '"}'
                     )
-                    machine.join([whole], "]", over)
-                    machine.join([whole], f', {{"{_KEY}": [', box(rank if ordered else 0))
+                    machine.join([whole], _CLOSING, over)
+                    machine.join([whole], f',{_GAP}{{"{_KEY}": [', box(rank if ordered else 0))
             return opened[least]
 
-        machine.join([first], f'{{"{_KEY}": [', box(0))
+        machine.join([0], f'{_OPENING}{{"{_KEY}": [', box(0))
         return machine
 
 

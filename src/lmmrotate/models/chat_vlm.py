@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import torch
 from PIL import Image
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -33,10 +32,10 @@ from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, FamilyOptions
 from lmmrotate.models.causal_decoder import CausalAnswerDecoder
 from lmmrotate.models.chat_prompt import CHATML, ChatPrompt, chat_prompt
+from lmmrotate.models.chat_rows import Row, packed, padded
 from lmmrotate.models.hub import refuse_missing
 from lmmrotate.models.vocabulary import add_plain_tokens, build_chat_tokenizer, grow_embeddings
 
-TINY_PATCH_PX = 8
 LONGEST_ANSWER = 8192
 """Tokens; models with positions for more could write for minutes before anybody notices."""
 
@@ -49,19 +48,6 @@ class Look:
     """The tokens in whose places its features stand, with what encloses them."""
     tensors: dict[str, torch.Tensor]
     """Model inputs; those of several images are joined along the first axis."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One conversation."""
-
-    ids: torch.Tensor
-    """(T,)"""
-    asked: int
-    """How many of them are the question; the answer follows."""
-    positions: torch.Tensor
-    """(..., T)"""
-    tensors: dict[str, torch.Tensor]
 
 
 class ChatFamily(ABC):
@@ -234,7 +220,7 @@ class ChatFamily(ABC):
         With packing, B is 1: conversations stand one behind the other and do not see each other.
         """
         rows = [self._row(image, answer) for image, answer in zip(images, answers, strict=True)]
-        batch = self._packed(rows) if self.packing else self._padded(rows, left=False)
+        batch = packed(rows) if self.packing else self._padded(rows, left=False)
         following = batch["labels"][:, 1:]
         keep = (following != IGNORE_INDEX).any(dim=0).nonzero().flatten()
         # With a cache, Transformers would not look for packed conversations.
@@ -247,38 +233,8 @@ class ChatFamily(ABC):
         return Row(ids, len(asked), self._positions(ids, look.tensors), look.tensors)
 
     def _padded(self, rows: Sequence[Row], *, left: bool) -> dict[str, torch.Tensor]:
-        """Rows of equal length; what fills them up stands before or behind the conversation."""
-
-        def filled(parts: Iterable[torch.Tensor], value: int) -> torch.Tensor:
-            some = list(parts)
-            turned = [part.flip(0) for part in some] if left else some
-            out = pad_sequence(turned, batch_first=True, padding_value=value)
-            return out.flip(1) if left else out
-
-        lengths = [len(row.ids) for row in rows]
-        axes = rows[0].positions.ndim
-        positions = filled((row.positions.movedim(-1, 0) for row in rows), 0)
-        return {
-            "input_ids": filled((row.ids for row in rows), self.tokenizer.pad_token_id),
-            "attention_mask": filled((torch.ones_like(row.ids) for row in rows), 0),
-            "position_ids": positions if axes == 1 else positions.movedim(-1, 0).contiguous(),
-            "labels": filled((_labels(row) for row in rows), IGNORE_INDEX),
-            **self._kinds(rows, max(lengths), left),
-            **_joined(rows),
-        }
-
-    def _packed(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """One row; Transformers sees where conversations begin by positions that begin anew."""
-        positions = torch.cat([row.positions for row in rows], dim=-1)
-        if positions.ndim > 1:  # in three dimensions they say nothing of the order; that goes in front
-            order = torch.cat([torch.arange(len(row.ids)) for row in rows])
-            positions = torch.cat([order[None], positions])
-        return {
-            "input_ids": torch.cat([row.ids for row in rows])[None],
-            "position_ids": positions.unsqueeze(-2),
-            "labels": torch.cat([_labels(row) for row in rows])[None],
-            **_joined(rows),
-        }
+        batch = padded(rows, self.tokenizer.pad_token_id, left=left)
+        return batch | self._kinds(rows, batch["input_ids"].shape[1], left)
 
     @torch.inference_mode()
     def answer_decoder(
@@ -332,34 +288,6 @@ class ChatFamily(ABC):
     def _parts(self, vision: Iterable[Any], projector: Iterable[Any]) -> dict[str, list[torch.nn.Module]]:
         language = [self.model.model.language_model, self.model.lm_head]
         return {"vision": list(vision), "projector": list(projector), "language": language}
-
-
-def tiny_text(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Settings of the language model of tiny models."""
-    return {
-        "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id, "initializer_range": 0.08,
-    }  # fmt: skip
-
-
-def tiny_vision(side_px: int) -> dict[str, Any]:
-    """Settings of a vision tower of tiny models that sees squares of one size."""
-    return {
-        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
-        "image_size": side_px, "patch_size": TINY_PATCH_PX,
-    }  # fmt: skip
-
-
-def _labels(row: Row) -> torch.Tensor:
-    labels = row.ids.clone()
-    labels[: row.asked] = IGNORE_INDEX
-    return labels
-
-
-def _joined(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-    return {name: torch.cat([row.tensors[name] for row in rows]) for name in rows[0].tensors}
 
 
 def _processors_template(name_or_path: str, revision: str | None) -> str | None:

@@ -15,7 +15,8 @@ from PIL import Image
 from transformers import GotOcr2ImageProcessorPil, InternVLConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from lmmrotate.models.chat_vlm import TINY_PATCH_PX, ChatFamily, Look, tiny_text, tiny_vision
+from lmmrotate.models.chat_tiny import TINY_PATCH_PX, tiny_text, tiny_vision
+from lmmrotate.models.chat_vlm import ChatFamily, Look
 
 
 class InternVLFamily(ChatFamily):

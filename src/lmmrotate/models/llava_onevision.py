@@ -25,7 +25,8 @@ from transformers.models.llava_onevision.modeling_llava_onevision import (
 )
 
 from lmmrotate.errors import ConfigError
-from lmmrotate.models.chat_vlm import ChatFamily, Look, tiny_text, tiny_vision
+from lmmrotate.models.chat_tiny import tiny_text, tiny_vision
+from lmmrotate.models.chat_vlm import ChatFamily, Look
 
 
 class LlavaOnevisionFamily(ChatFamily):

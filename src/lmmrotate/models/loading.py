@@ -64,10 +64,14 @@ def load_family(
     settings.check()
     check_attention(settings.attn_implementation)
     if model_name_or_path in _FLORENCE2_PRESETS:
-        preset: ModelFamily = _family("florence2").from_preset(model_name_or_path, tokens, words, settings)
+        preset: ModelFamily = family_class("florence2").from_preset(
+            model_name_or_path, tokens, words, settings
+        )
         return preset
     if model_name_or_path in PRESET_NAMES:
-        small: ModelFamily = _family(model_name_or_path.removeprefix(_TINY)).tiny(tokens, words, settings)
+        small: ModelFamily = family_class(model_name_or_path.removeprefix(_TINY)).tiny(
+            tokens, words, settings
+        )
         return small
 
     embedded = model_name_or_path == TINY
@@ -79,14 +83,15 @@ def load_family(
             f"{source}: model type {model_type!r} is not supported; supported: {', '.join(MODEL_TYPES)}"
         )
     try:
-        family: ModelFamily = _family(model_type).load(source, revision, settings)
+        family: ModelFamily = family_class(model_type).load(source, revision, settings)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{model_name_or_path}: cannot be loaded: {first_line(error)}") from error
     family.add_tokens([*tokens, *words] if embedded else tokens)
     return family
 
 
-def _family(model_type: str) -> Any:
+def family_class(model_type: str) -> Any:
+    """The class that is written for a model type, which must be one of ``MODEL_TYPES``."""
     module, name = FAMILIES[model_type].split(".")
     return getattr(import_module(f"lmmrotate.models.{module}"), name)
 

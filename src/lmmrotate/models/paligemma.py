@@ -15,7 +15,9 @@ from transformers import PaliGemmaConfig, PreTrainedConfig, PreTrainedTokenizerB
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.chat_prompt import ChatPrompt
-from lmmrotate.models.chat_vlm import ChatFamily, Look, Row, tiny_text, tiny_vision
+from lmmrotate.models.chat_rows import Row
+from lmmrotate.models.chat_tiny import tiny_text, tiny_vision
+from lmmrotate.models.chat_vlm import ChatFamily, Look
 
 _OWN_LOCATIONS = tuple(f"<loc{number:04d}>" for number in range(1024))
 

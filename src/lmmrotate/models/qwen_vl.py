@@ -22,7 +22,8 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from lmmrotate.errors import DataError
-from lmmrotate.models.chat_vlm import TINY_PATCH_PX, ChatFamily, Look, tiny_text
+from lmmrotate.models.chat_tiny import TINY_PATCH_PX, tiny_text
+from lmmrotate.models.chat_vlm import ChatFamily, Look
 
 _MOST_ASPECT = 200  # of smart_resize
 
