@@ -31,6 +31,7 @@ def set_up_logging(verbose: bool) -> None:
     quiet = logging.WARNING if first else logging.ERROR
     logging.basicConfig(stream=sys.stderr, level=quiet, format="%(message)s", force=True)
     logging.getLogger("lmmrotate").setLevel(logging.INFO if verbose and first else quiet)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on CPUs it misses what it can do without
 
 
 def quiet_transformers() -> None:

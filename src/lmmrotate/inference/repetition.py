@@ -116,7 +116,8 @@ class TextGuard(RepetitionGuard):
     def cut(self, tokens: Sequence[int]) -> int | None:
         for token in tokens:
             self._read += 1
-            self._unread = (self._unread + self._speller.piece(token))[-_LONGEST_BOX:]
+            piece = self._speller.piece(token).decode(errors="replace")
+            self._unread = (self._unread + piece)[-_LONGEST_BOX:]
             if found := self._form.box.search(self._unread):
                 self._unread = self._unread[found.end() :]
                 self._label = found["label"] or self._label

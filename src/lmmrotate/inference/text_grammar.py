@@ -15,7 +15,7 @@ from lmmrotate.codec.machine import Machine
 from lmmrotate.errors import ConfigError
 from lmmrotate.inference.grammar import Strictness, allowed
 from lmmrotate.models.base import ModelFamily
-from lmmrotate.models.vocabulary import token_bytes
+from lmmrotate.models.vocabulary import Spelling
 
 
 class TextGrammar:
@@ -31,7 +31,7 @@ class TextGrammar:
             raise ConfigError("grammar boxes needs a response format with location tokens; use classes")
         *prefix, end = family.answer_ids("")
         machine = form.machine(strictness == "classes")
-        moves = _moves(machine, token_bytes(family.tokenizer))
+        moves = _moves(machine, Spelling(family.tokenizer).all())
         over, first = len(moves), len(moves) + 1
         before = range(first, first + len(prefix))  # states in which the text has not begun
         moves += [{}, *({token: state} for token, state in zip(prefix, [*before[1:], 0], strict=False))]

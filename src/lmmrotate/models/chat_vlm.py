@@ -80,6 +80,8 @@ class ChatFamily(ABC):
         if self.packing and not self.can_pack:
             raise ConfigError(f"packing: {model.config.model_type} reads its question in both directions")
         self._asked = self._question()
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(self._asked.end)
         most = options.image_square_length**2 if options.image_square_length else options.max_pixels
         if options.min_pixels or most:
             self._limit_pixels(options.min_pixels, most)

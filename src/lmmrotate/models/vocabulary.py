@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -106,58 +108,58 @@ def named_specials(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {token for token in found if token is not None}
 
 
-def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
-    """What every token writes, but those that begin, end and fill up texts.
+class Spelling:
+    """The bytes that every token writes; none for those that begin, end and fill up texts.
 
     Byte-level vocabularies (GPT-2, Qwen) write a byte as one of 256 letters; those of SentencePiece (Gemma)
-    write a space as an underline of their own and rare bytes as ``<0x0A>``.
+    write a space as an underline of their own and rare bytes as ``<0x0A>``. Added tokens stand for themselves
+    (``decode`` of a byte-level tokenizer would take their letters for bytes).
     """
-    added = {token: str(entry.content) for token, entry in tokenizer.added_tokens_decoder.items()}
-    byte_level = "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
-    letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
-    silent = named_specials(tokenizer)
-    found: dict[int, bytes] = {}
-    for name, token in tokenizer.get_vocab().items():
-        if token in silent:
-            continue
-        if token in added:
-            found[token] = added[token].encode()
-        elif byte_level:
-            found[token] = bytes(letters[letter] for letter in name if letter in letters)
-        elif _BYTE.fullmatch(name):
-            found[token] = bytes([int(name[3:5], 16)])
-        else:
-            found[token] = name.replace("\u2581", " ").encode()
-    return found
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer: Any = tokenizer
+        self.silent = named_specials(tokenizer)
+        self._added = {token: str(one.content) for token, one in tokenizer.added_tokens_decoder.items()}
+        self._byte_level = "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
+        self._letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+    def of(self, token: int) -> bytes:
+        """What one token writes; nothing for ids that the vocabulary has no token for."""
+        name = self._added.get(token) or self._tokenizer.convert_ids_to_tokens(token)
+        if token in self.silent or name is None:
+            return b""
+        if token in self._added:
+            return str(name).encode()
+        if self._byte_level:
+            return bytes(self._letters[letter] for letter in name if letter in self._letters)
+        if _BYTE.fullmatch(name):
+            return bytes([int(name[3:5], 16)])
+        return str(name).replace("\u2581", " ").encode()
+
+    def all(self) -> dict[int, bytes]:
+        """By token, for all that write something."""
+        return {token: piece for token in self._tokenizer.get_vocab().values() if (piece := self.of(token))}
 
 
 class Speller:
     """From token ids back to text; pieces of text are looked up once."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._silent = named_specials(tokenizer)
-        self._pieces = dict.fromkeys(self._silent, "")
+        self._spelling = Spelling(tokenizer)
+        self._pieces: dict[int, bytes] = {}
 
-    def piece(self, token: int) -> str:
-        """The text of one token; empty for those that begin, end and fill up texts."""
+    def piece(self, token: int) -> bytes:
+        """What one token writes."""
         if token not in self._pieces:
-            self._pieces[token] = self._tokenizer.decode([token])
+            self._pieces[token] = self._spelling.of(token)
         return self._pieces[token]
 
     def text_with_ends(self, ids: Sequence[int]) -> tuple[str, list[int]]:
         """The text of ``ids`` and, for each token, how many of its characters are written by then.
 
-        Special tokens write nothing. A character that takes several byte tokens counts as written with
-        its last one.
+        A character that takes several tokens counts as written with its last one; bytes that are no character
+        become U+FFFD.
         """
-        pieces = [self.piece(token) for token in ids]
-        text = "".join(pieces)
-        if "\ufffd" not in text:
-            return text, list(accumulate(map(len, pieces)))
-        # A multi-byte character was split over tokens: decode growing prefixes instead.
-        prefixes = [
-            self._tokenizer.decode([i for i in ids[: n + 1] if i not in self._silent])
-            for n in range(len(ids))
-        ]
-        return prefixes[-1], [len(prefix.rstrip("\ufffd")) for prefix in prefixes]
+        reader = getincrementaldecoder("utf-8")(errors="replace")
+        pieces = [reader.decode(self.piece(token)) for token in ids]
+        return "".join(pieces) + reader.decode(b"", final=True), list(accumulate(map(len, pieces)))
