@@ -163,6 +163,18 @@ def test_the_loss_is_on_the_answer_alone(data: Data, model_type: str) -> None:
         assert batch["logits_to_keep"].tolist().count(first - 1) == 1
 
 
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_everything_that_is_trained_gets_a_gradient(data: Data, model_type: str) -> None:
+    """Distributed training would wait for the others."""
+    codec = make_codec("rbox", CLASSES)
+    options = {"image_square_length": 64} if model_type == "florence2" else {}
+    family = load_family(preset(model_type), tokens=codec.special_tokens, words=codec.words, **options)
+    answers = [codec.encode(r.quads, r.labels, r.wh) for r in data.manifest.records]
+    family.model(**family.training_batch(data.pictures, answers)).loss.backward()
+    left = [n for n, p in family.model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not left
+
+
 @pytest.mark.parametrize("model_type", CHAT)
 @torch.no_grad()
 def test_padding_and_packing_change_nothing(data: Data, model_type: str) -> None:

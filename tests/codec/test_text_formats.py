@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrotate.codec.allseeing import written
+from lmmrotate.codec.allseeing import AllSeeingCodec
 from lmmrotate.codec.base import BoxCodec, TextForm
 from lmmrotate.codec.loc_tokens import corner_order
 from lmmrotate.codec.machine import Machine
@@ -214,9 +214,11 @@ def test_golden_answers_are_written_alike(golden: FindFile) -> None:
         answer = str(entry["florence"])
         if not WELL_FORMED.fullmatch(answer):
             continue
-        text = "".join(
-            written(word, np.array([re.findall(r"\d+", box) for box in rest.split("<sep>")], dtype=np.int64))
-            for word, rest in re.findall(r"([a-z][a-z0-9 ]*)((?:<loc_\d+>|<sep>)+)", answer)
+        text = AllSeeingCodec(("ship",))._write(
+            [
+                (word, [[*map(int, re.findall(r"\d+", box))] for box in rest.split("<sep>")])
+                for word, rest in re.findall(r"([a-z][a-z0-9 ]*)((?:<loc_\d+>|<sep>)+)", answer)
+            ]
         )
         assert text == entry["allseeing"]
         same += 1

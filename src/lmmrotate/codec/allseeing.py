@@ -7,21 +7,18 @@ text. An image without objects has the empty answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import Decoded, Span, TextForm
-from lmmrotate.codec.grouped import Numbers, groups, ordered_words
-from lmmrotate.codec.labels import SpokenLabels
+from lmmrotate.codec.base import Span, TextForm
+from lmmrotate.codec.grouped import ordered_words
 from lmmrotate.codec.loc_tokens import corner_order
 from lmmrotate.codec.machine import Machine
 from lmmrotate.codec.quantize import dequantize, quantize
-from lmmrotate.codec.spelled import NUMBER, NUMBERS, BoxReader, write_numbers
+from lmmrotate.codec.spelled import NUMBER, NUMBERS, BoxReader, SpelledCodec, write_numbers
 from lmmrotate.geometry.quads import Quads, as_quads
 
 BINS = 1000
@@ -36,48 +33,21 @@ _BOX = re.compile(
 
 
 @dataclass(frozen=True)
-class AllSeeingCodec:
-    """One ``<ref>`` a class, its boxes in one ``<box>``.
-
-    Raises:
-        ConfigError: on construction, for classes that are spoken alike.
-    """
-
-    classes: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _ = self._labels  # refuses classes that are spoken alike
-
-    @cached_property
-    def _labels(self) -> SpokenLabels:
-        return SpokenLabels(self.classes)
+class AllSeeingCodec(SpelledCodec):
+    """One ``<ref>`` a class, its boxes in one ``<box>``. Tags and brackets may be missing in what is read, as
+    long as names stand before their numbers."""
 
     @property
     def name(self) -> str:
         return "allseeing"
 
     @property
-    def words(self) -> tuple[str, ...]:
-        return self._labels.words
-
-    @property
-    def special_tokens(self) -> tuple[str, ...]:
-        return ()
-
-    @property
     def in_pixels(self) -> bool:
         return False
 
     @property
-    def circular(self) -> tuple[bool, ...]:
-        return (False,) * NUMBERS
-
-    @property
     def form(self) -> TextForm:
         return TextForm(NUMBERS, self._machine, _BOX, nothing="")
-
-    def to_json(self) -> Mapping[str, Any]:
-        return {"name": self.name} | asdict(self)
 
     def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
         return quantize(corner_order(as_quads(quads)), image_wh, BINS).reshape(-1, NUMBERS)
@@ -85,31 +55,26 @@ class AllSeeingCodec:
     def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
         return dequantize(numbers.reshape(-1, 4, 2), image_wh, BINS)
 
-    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
-        """The answer for one image; arguments and errors as for ``LocTokenCodec.encode``."""
-        numbers = self.coordinates(quads, image_wh)
-        order = [(int(y), int(x)) for x, y in numbers[:, :2]]
-        return "".join(
-            written(word, numbers[indices]) for word, indices in groups(labels, self.classes, order)
-        )
+    def _most(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        return BINS - 1, BINS - 1
 
-    def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded:
-        """Read an answer; never raises. For the problems, see ``BoxReader``. Tags and brackets may be missing
-        as long as names stand before their numbers."""
-        reader = BoxReader(text, (BINS - 1, BINS - 1), self._labels)
+    def _write(self, groups: Sequence[tuple[str, list[list[int]]]]) -> str:
+        return "".join(f"<ref>{word}</ref><box>{boxes}</box>" for word, boxes in groups)
+
+    def _read(self, reader: BoxReader) -> None:
         words: Span | None = None
         fresh = False  # the name has been said and has no box yet
-        for piece in _PIECE.finditer(text):
+        for piece in _PIECE.finditer(reader.text):
             if piece["numbers"]:
                 reader.add(words, piece.span("numbers"), named=fresh)
                 fresh = False
             elif not piece["structure"]:
                 if fresh and words:
                     reader.unread(words)
-                words, fresh = _stripped(piece.span("name" if piece["text"] is None else "text"), text), True
+                words = _stripped(piece.span("name" if piece["text"] is None else "text"), reader.text)
+                fresh = True
         if fresh and words:
             reader.unread(words)
-        return reader.decoded(lambda numbers: self.quads(numbers, image_wh))
 
     def _machine(self, ordered: bool) -> Machine:
         machine, words = Machine(), ordered_words(self.classes)
@@ -134,11 +99,6 @@ class AllSeeingCodec:
 
         name(0, 0)
         return machine
-
-
-def written(word: str, numbers: Numbers) -> str:
-    """A class and its boxes (N, 8) as text."""
-    return f"<ref>{word}</ref><box>{numbers.tolist()}</box>"
 
 
 def _stripped(span: Span, text: str) -> Span:

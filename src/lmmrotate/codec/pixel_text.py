@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmrotate.codec.base import Decoded, Span, TextForm
-from lmmrotate.codec.grouped import NO_OBJECTS, groups, ordered_words
-from lmmrotate.codec.labels import SpokenLabels
+from lmmrotate.codec.base import Span, TextForm
+from lmmrotate.codec.grouped import NO_OBJECTS, ordered_words
 from lmmrotate.codec.loc_tokens import corner_order
 from lmmrotate.codec.machine import Machine
-from lmmrotate.codec.spelled import NUMBER, NUMBERS, BoxReader, write_numbers
+from lmmrotate.codec.spelled import NUMBER, NUMBERS, BoxReader, SpelledCodec, write_numbers
 from lmmrotate.errors import ConfigError
 from lmmrotate.geometry.quads import Quads, as_quads
 
@@ -52,48 +48,22 @@ _JSON_PIECE = re.compile(
 
 
 @dataclass(frozen=True)
-class _PixelCodec(ABC):
+class _PixelCodec(SpelledCodec):
     """What both have in common.
 
     Raises:
-        ConfigError: on construction, for classes that are spoken alike or hold a line break.
+        ConfigError: on construction, also for classes that hold a line break.
     """
 
-    classes: tuple[str, ...]
-
     def __post_init__(self) -> None:
-        _ = self._labels  # refuses classes that are spoken alike
+        super().__post_init__()
         for name in self.classes:
             if "\n" in name:
                 raise ConfigError(f"class {name!r} holds a line break; response_format {self.name} needs it")
 
-    @cached_property
-    def _labels(self) -> SpokenLabels:
-        return SpokenLabels(self.classes)
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The response format."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        return self._labels.words
-
-    @property
-    def special_tokens(self) -> tuple[str, ...]:
-        return ()
-
     @property
     def in_pixels(self) -> bool:
         return True
-
-    @property
-    def circular(self) -> tuple[bool, ...]:
-        return (False,) * NUMBERS
-
-    def to_json(self) -> Mapping[str, Any]:
-        return {"name": self.name} | asdict(self)
 
     def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
         """The pixels in which corners lie, those of corners outside the image at its edge."""
@@ -105,31 +75,8 @@ class _PixelCodec(ABC):
     def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
         return np.asarray(numbers, dtype=np.float64).reshape(-1, 4, 2) + 0.5
 
-    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
-        """The answer for one image; arguments and errors as for ``LocTokenCodec.encode``."""
-        numbers = self.coordinates(quads, image_wh)
-        order = [(int(y), int(x)) for x, y in numbers[:, :2]]
-        return self._write(
-            [
-                (word, numbers[index].tolist())
-                for word, indices in groups(labels, self.classes, order)
-                for index in indices
-            ]
-        )
-
-    def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded:
-        """Read an answer; never raises. For the problems, see ``BoxReader``."""
-        reader = BoxReader(text, image_wh, self._labels)
-        self._read(reader)
-        return reader.decoded(lambda numbers: self.quads(numbers, image_wh))
-
-    @abstractmethod
-    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
-        """Names and numbers as text."""
-
-    @abstractmethod
-    def _read(self, reader: BoxReader) -> None:
-        """Give the reader its text in pieces."""
+    def _most(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        return image_wh
 
 
 @dataclass(frozen=True)
@@ -144,8 +91,9 @@ class PlainCodec(_PixelCodec):
     def form(self) -> TextForm:
         return TextForm(NUMBERS, self._machine, _PLAIN_BOX, nothing=NO_OBJECTS)
 
-    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
-        return "".join(f"{','.join(map(str, box))} {word}\n" for word, box in boxes) or NO_OBJECTS
+    def _write(self, groups: Sequence[tuple[str, list[list[int]]]]) -> str:
+        lines = (f"{','.join(map(str, box))} {word}\n" for word, boxes in groups for box in boxes)
+        return "".join(lines) or NO_OBJECTS
 
     def _read(self, reader: BoxReader) -> None:
         if reader.text.strip() == NO_OBJECTS:
@@ -187,8 +135,12 @@ class JsonCodec(_PixelCodec):
     def form(self) -> TextForm:
         return TextForm(NUMBERS, self._machine, _JSON_BOX, nothing=NO_OBJECTS)
 
-    def _write(self, boxes: Sequence[tuple[str, list[int]]]) -> str:
-        objects = [json.dumps({_KEY: box, _LABEL: word}, ensure_ascii=False) for word, box in boxes]
+    def _write(self, groups: Sequence[tuple[str, list[list[int]]]]) -> str:
+        objects = [
+            json.dumps({_KEY: box, _LABEL: word}, ensure_ascii=False)
+            for word, boxes in groups
+            for box in boxes
+        ]
         return f"{_OPENING}{f',{_GAP}'.join(objects)}{_CLOSING}" if objects else NO_OBJECTS
 
     def _read(self, reader: BoxReader) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lmmrotate.codec.base import BoxSpans, Decoded, Span
+from lmmrotate.codec.grouped import groups
 from lmmrotate.codec.labels import SpokenLabels
 from lmmrotate.codec.machine import Machine
 from lmmrotate.errors import Problem
@@ -94,3 +98,75 @@ def write_numbers(machine: Machine, state: int, digits: int, separator: str) -> 
     for _ in range(NUMBERS - 1):
         ends = machine.number(machine.join(ends, separator), digits)
     return ends
+
+
+@dataclass(frozen=True)
+class SpelledCodec(ABC):
+    """What the codecs have in common; see ``BoxCodec``.
+
+    Raises:
+        ConfigError: on construction, for classes that are spoken alike.
+    """
+
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _ = self._labels  # refuses classes that are spoken alike
+
+    @cached_property
+    def _labels(self) -> SpokenLabels:
+        return SpokenLabels(self.classes)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The response format."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self._labels.words
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def circular(self) -> tuple[bool, ...]:
+        return (False,) * NUMBERS
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {"name": self.name} | asdict(self)
+
+    @abstractmethod
+    def coordinates(self, quads: Quads, image_wh: tuple[int, int]) -> npt.NDArray[np.int64]:
+        """The numbers (N, 8) that are written."""
+
+    @abstractmethod
+    def quads(self, numbers: npt.NDArray[np.float64], image_wh: tuple[int, int]) -> Quads:
+        """The quads (N, 4, 2) that numbers (N, 8) stand for."""
+
+    def encode(self, quads: Quads, labels: Sequence[str], image_wh: tuple[int, int]) -> str:
+        """The answer for one image; arguments and errors as for ``LocTokenCodec.encode``."""
+        numbers = self.coordinates(quads, image_wh)
+        order = [(int(y), int(x)) for x, y in numbers[:, :2]]
+        return self._write(
+            [(word, numbers[indices].tolist()) for word, indices in groups(labels, self.classes, order)]
+        )
+
+    def decode(self, text: str, image_wh: tuple[int, int]) -> Decoded:
+        """Read an answer; never raises. For the problems, see ``BoxReader``."""
+        reader = BoxReader(text, self._most(image_wh), self._labels)
+        self._read(reader)
+        return reader.decoded(lambda numbers: self.quads(numbers, image_wh))
+
+    @abstractmethod
+    def _most(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Largest x and y."""
+
+    @abstractmethod
+    def _write(self, groups: Sequence[tuple[str, list[list[int]]]]) -> str:
+        """Names, each with the numbers of its boxes, as text."""
+
+    @abstractmethod
+    def _read(self, reader: BoxReader) -> None:
+        """Give the reader its text in pieces."""

@@ -37,6 +37,11 @@ class LlavaOnevisionFamily(ChatFamily):
     tiny_image = "<image>\n"
     special_tokens: ClassVar[Mapping[str, str]] = {"image_token": "<image>", "video_token": "<video>"}
 
+    def __init__(self, model: Any, *parts: Any) -> None:
+        super().__init__(model, *parts)
+        # The model looks at states before it, and distributed training waits for every gradient.
+        model.model.vision_tower.post_layernorm.requires_grad_(False)
+
     def _look(self, image: Image.Image) -> Look:
         tensors = self.image_processor(images=[image], return_tensors="pt")
         ids = [self.model.config.image_token_id] * self._features(tensors["image_sizes"][0].tolist())
