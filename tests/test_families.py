@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from lmmrotate.models.loading import MODEL_TYPES, load_family
 from lmmrotate.runs import RunInfo, read_run
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
+from lmmrotate.training.parameters import choose_parameters, part_sizes
 
 CLASSES = ("ship", "small-vehicle")
 FORMATS = ("florence2", "rbox", "allseeing", "plain", "json")
@@ -139,6 +141,78 @@ def test_a_model_that_knows_nothing_keeps_to_the_grammar(
             if prediction.truncated:
                 allowed |= {"incomplete_box", "unread_text", "no_label", "unknown_label", "corrected_label"}
             assert kinds <= allowed
+
+
+@pytest.mark.parametrize("response_format", ["florence2", "json"])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_what_is_saved_writes_the_same(
+    data: Data, tmp_path: Path, model_type: str, response_format: str
+) -> None:
+    torch.manual_seed(5)
+    codec = make_codec(response_format, CLASSES)
+    family = load_family(preset(model_type), tokens=codec.special_tokens, words=codec.words)
+    assert sum(p.numel() for p in family.model.parameters()) < 5e6
+    family.save(tmp_path, "native")
+    again = load_family(str(tmp_path), tokens=codec.special_tokens)
+    info = RunInfo(codec=codec.to_json(), prompt="", image_square_length=family.image_square_length)
+    options = DecodingOptions(max_new_tokens=60, grammar="off", overflow="keep")
+    before, after = (
+        Predictor(one, codec, info).predict_pictures(list("abcd"), data.pictures, options)
+        for one in (family, again)
+    )
+    assert [one.text for one in before] == [one.text for one in after]
+    assert any(one.text for one in before)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_parts_can_be_frozen(model_type: str) -> None:
+    family = load_family(preset(model_type), tokens=())
+    everything = {id(p) for p in family.model.parameters()}
+    parts = {
+        part: {id(p) for module in modules for p in module.parameters()}
+        for part, modules in family.parts().items()
+    }
+    assert all(parts.values())
+    assert sum(map(len, parts.values())) == len(set().union(*parts.values())), "no part of two parts"
+    assert len(everything - set().union(*parts.values())) <= 1, "but for LLaVA's line end"
+    for part in parts:
+        frozen: dict[str, bool] = {
+            "freeze_vision": part != "vision",
+            "freeze_multimodal_projection": part != "projector",
+            "freeze_language": part != "language",
+        }
+        fresh = load_family(preset(model_type), tokens=())
+        choose_parameters(fresh, TrainConfig(data_path=("x",), output_dir="x", **frozen), ())  # type: ignore[arg-type]
+        sizes = {size.part: size.trainable for size in part_sizes(fresh)}
+        assert {name for name in ("vision", "projector", "language") if sizes[name]} == {part}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_threads")
+@pytest.mark.parametrize("model_type", ["internvl", "qwen3_vl"])
+def test_interrupted_training_goes_on(data: Data, tmp_path: Path, model_type: str) -> None:
+    run = memorised(data, tmp_path / "run", model_type, "plain", max_steps=8, save_steps=4, packing=True)
+    expected = load_family(str(run), tokens=()).model.state_dict()
+    (run / "lmmrotate.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "checkpoint-8")
+    memorised(data, run, model_type, "plain", max_steps=8, save_steps=4, packing=True)
+    found = load_family(str(run), tokens=()).model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_threads")
+@pytest.mark.parametrize("model_type", ["paligemma", "qwen2_5_vl"])
+def test_a_run_ends_with_its_best_checkpoint(data: Data, tmp_path: Path, model_type: str) -> None:
+    """Nothing gets better once everything is found: the weights of that time are the run's, not the last."""
+    options = {"eval_data_path": (str(data.path),), "eval_metric": "mF1", "save_total_limit": 5}
+    run = memorised(data, tmp_path / "run", model_type, "rbox", save_steps=30, **options)
+    state = json.loads((run / "trainer_state.json").read_text())
+    best = Path(state["best_model_checkpoint"])
+    assert best.name != "checkpoint-90"
+    expected, found = (load_family(str(one), tokens=()).model.state_dict() for one in (best, run))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert state["best_metric"] == 1.0
 
 
 CHAT = tuple(name for name in MODEL_TYPES if name != "florence2")

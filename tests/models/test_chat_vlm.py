@@ -67,6 +67,18 @@ def test_templates_of_older_checkpoints_and_none(checkpoint: Path) -> None:
         load_family(str(checkpoint), tokens=())
 
 
+def test_new_words_begin_at_the_mean_and_apart(checkpoint: Path) -> None:
+    before = load_family(str(checkpoint), tokens=()).model.get_input_embeddings().weight
+    family = load_family(str(checkpoint), tokens=[f"<loc_{number}>" for number in range(1000)])
+    new = family.model.get_input_embeddings().weight[len(before) :]
+    assert len(new) == 1000
+    spread, mean = torch.std_mean(before, dim=0)
+    assert (new - mean).abs().max() < 0.01 * spread.max()
+    assert len(new.unique(dim=0)) == 1000
+    assert family.model.get_output_embeddings().weight is family.model.get_input_embeddings().weight
+    assert family.model.config.get_text_config().vocab_size == len(before) + 1000
+
+
 def test_sizes_are_limited_and_saved(tmp_path: Path) -> None:
     family = load_family("tiny-qwen2_vl", tokens=(), min_pixels=4096, max_pixels=10_000)
     assert family.shown_wh((16, 16)) == (64, 64)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -193,17 +193,34 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         return self._objective.own_weights(state) if self._objective else {}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if (
-            self._lora is None
-        ):  # with adapters, frozen weights come from where training began: those are merged
+        checkpoint = Path(resume_from_checkpoint)
+        # With adapters, frozen weights come from where training began: those are merged.
+        if self._lora is None and not self._load_renamed(checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self._load_trained(Path(resume_from_checkpoint))
+        self._load_trained(checkpoint)
 
     def _load_best_model(self) -> None:
-        if self._lora is None:
+        best = Path(str(self.state.best_model_checkpoint))
+        if self._lora is not None:
+            self._load_trained(best)
+        elif not self._load_renamed(best):
             super()._load_best_model()
-        else:
-            self._load_trained(Path(str(self.state.best_model_checkpoint)))
+
+    @torch.no_grad()
+    def _load_renamed(self, checkpoint: Path) -> bool:
+        """Load weights that are saved under other names than the model's own; whether they are.
+
+        Transformers saves most chat models under the names of older versions. Its Trainer would look for the
+        model's own, find none, and go on with the weights as they are.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False  # they keep files of their own
+        names = {name for path in checkpoint.glob("*.safetensors") for name in safe_open(path, "pt").keys()}  # type: ignore[no-untyped-call]
+        if names <= self.model.state_dict().keys():
+            return False
+        stored = type(self.model).from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+        self.model.load_state_dict(stored)
+        return True
 
     @torch.no_grad()
     def _load_trained(self, checkpoint: Path) -> None:
