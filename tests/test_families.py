@@ -350,7 +350,10 @@ def test_frozen_weights_in_fewer_bits(
     """Adapters beside weights of 32, 4 and 16 bits learn; what is saved is a plain model that knows it."""
     if "load_in_4bit" in options:
         pytest.importorskip("bitsandbytes")
-    lora = {"language_model_lora": True, "lora_rank": 32, "lora_dropout": 0.0, "max_steps": 120}
+    lora: dict[str, object] = {
+        "language_model_lora": True, "lora_rank": 32, "lora_dropout": 0.0, "max_steps": 120,
+        "eval_data_path": (str(data.path),), "eval_intermediate_checkpoints": False,
+    }  # fmt: skip
     run = memorised(data, tmp_path / "run", model_type, "rbox", **lora, **options)
     state = json.loads((run / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in state if "loss" in entry]

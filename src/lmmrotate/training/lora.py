@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import ModelFamily
@@ -60,10 +61,9 @@ class Lora:
         inject_adapter_in_model(settings, family.model)
         if four_bits:
             del family.model.is_loaded_in_4bit
-        for name in layers:
-            base: Any = family.model.get_submodule(name).base_layer
-            if half and not four_bits:
-                base.weight.data = base.weight.data.bfloat16()
+        for name in layers if half and not four_bits else ():
+            adapted: Any = family.model.get_submodule(name)
+            adapted.base_layer = HalfLinear(adapted.base_layer)
         self._model = family.model
         inside = {id(p) for part in family.parts()["language"] for p in part.parameters()}
         for name, parameter in family.model.named_parameters():
@@ -83,6 +83,20 @@ class Lora:
                 tensor = plain_weight(self._model.get_submodule(layer).base_layer, tensor) + change
             weights[name.replace(_BASE, ".")] = tensor
         return weights
+
+
+class HalfLinear(nn.Linear):
+    """A frozen linear layer kept in bf16, for inputs of any precision: validation may come in float32."""
+
+    def __init__(self, plain: nn.Linear) -> None:
+        super().__init__(plain.in_features, plain.out_features, bias=False, device="meta")
+        self.weight = nn.Parameter(plain.weight.data.bfloat16(), requires_grad=False)
+        self.bias = plain.bias
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        mixed = torch.is_autocast_enabled(input.device.type)  # which brings both to bf16
+        weight = self.weight if mixed else self.weight.to(input.dtype)
+        return functional.linear(input, weight, self.bias)
 
 
 def quantise(model: nn.Module, layers: Sequence[str], dtype: torch.dtype) -> None:
