@@ -95,7 +95,9 @@ def memorised(data: Data, folder: Path, model_type: str, response_format: str, *
 @pytest.mark.parametrize("response_format", FORMATS)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_four_images_are_memorised(data: Data, tmp_path: Path, model_type: str, response_format: str) -> None:
-    run = memorised(data, tmp_path / "run", model_type, response_format)
+    # Its decoder was not made for long texts.
+    steps = 180 if model_type == "florence2" and response_format in ("allseeing", "plain", "json") else 90
+    run = memorised(data, tmp_path / "run", model_type, response_format, max_steps=steps)
 
     log = json.loads((run / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in log if "loss" in entry]
