@@ -27,7 +27,7 @@ from lmmrotate.geometry.quads import Quads, as_quads
 
 _DIGITS = 5
 _LINE = re.compile(
-    rf"[ \t]*(?P<numbers>{NUMBER}(?:[ \t]*,[ \t]*{NUMBER})*)[ \t,:]*(?P<label>[^\n]*?)[ \t\r]*(?:\n|\Z)"
+    rf"[ \t]*(?P<numbers>{NUMBER}(?:[ \t]*,[ \t]*{NUMBER})*)[ \t,:]*(?P<label>[^\n]*)(?:\n|\Z)"
     r"|(?P<text>[^\n]*)(?:\n|\Z)"
 )
 _PLAIN_BOX = re.compile(
@@ -100,8 +100,8 @@ class PlainCodec(_PixelCodec):
             return
         for line in _LINE.finditer(reader.text):
             if line["numbers"]:
-                label = line.span("label") if line["label"] else None
-                reader.add(label, line.span("numbers"), named=True)
+                label = (line.start("label"), line.start("label") + len(line["label"].rstrip()))
+                reader.add(label if line["label"].strip() else None, line.span("numbers"), named=True)
             else:
                 reader.unread(line.span("text"))
 
