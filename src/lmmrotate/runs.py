@@ -29,11 +29,13 @@ class RunInfo:
     """What ``lmmrotate.json`` holds."""
 
     codec: Mapping[str, Any]
-    """The codec as ``BoxCodec.to_json`` wrote it, class list included."""
+    """The codec as ``BoxCodec.to_json`` wrote it, class list included; empty for a detector."""
     prompt: str
     image_square_length: int
     """Side in pixels of the tiles that the model is made for."""
     system_prompt: str = ""
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    """Architecture, sizes and class list of a detector that does not write (``baselines``)."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The training options."""
     data: tuple[Mapping[str, Any], ...] = ()
@@ -46,7 +48,7 @@ class RunInfo:
     def fingerprint(self) -> str:
         """Names the model in predictions files: 16 hex digits over weights, codec and preprocessing."""
         parts = [self.weights, self.codec, self.prompt, self.image_square_length]
-        parts += [self.system_prompt] if self.system_prompt else []
+        parts += [part for part in (self.system_prompt, self.detector) if part]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, folder: Path) -> None:
@@ -81,6 +83,7 @@ def read_run(folder: Path) -> RunInfo:
             prompt=body["prompt"],
             image_square_length=int(body["image_square_length"]),
             system_prompt=body.get("system_prompt", ""),
+            detector=body.get("detector", {}),
             config=body["config"],
             data=tuple(body["data"]),
             versions=body["versions"],

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from lmmrotate.errors import ConfigError
-from lmmrotate.training.config import INCIDENTAL, TrainConfig
+from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.options import config_from_mapping, config_to_yaml, differences, read_config
+from lmmrotate.training.run_config import INCIDENTAL
 
 MINIMUM = {"data_path": "train.jsonl", "output_dir": "run"}
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -22,9 +23,8 @@ from lmmrotate.data.predictions import PredictionsHeader, prediction_line, read_
 from lmmrotate.data.progress import progress_bar
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import ConfigError, DataError
-from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.parts import Chunk, Parts, append
-from lmmrotate.inference.predictor import DEFAULT, Predictor
+from lmmrotate.inference.predictor import DEFAULT, Finder
 from lmmrotate.inference.shares import Share
 from lmmrotate.inference.sources import ImageSource, release_raster
 
@@ -53,12 +53,12 @@ class BatchResult:
 
 
 def predict_to_file(
-    predictor: Predictor,
+    predictor: Finder,
     images: Work,
     output: Path,
     *,
     batch_size: int = 8,
-    options: DecodingOptions = DEFAULT,
+    options: Any = DEFAULT,
     share: Share | None = None,
     engine: Engine | None = None,
     unit: str = "images",
@@ -71,6 +71,7 @@ def predict_to_file(
     cannot be read are reported and left out.
 
     Args:
+        options: how objects are found, for the predictor's kind.
         share: this process among others that have been given the same images; default: it is alone.
         engine: what predicts the chunks; default: ``predictor``, here.
         unit: of the progress bar.
@@ -130,7 +131,7 @@ def predict_to_file(
     return BatchResult(output, predicted, resumed, tuple(unreadable), finished, seconds)
 
 
-def in_this_process(predictor: Predictor, options: DecodingOptions) -> Engine:
+def in_this_process(predictor: Finder, options: Any) -> Engine:
     """The engine that predicts one chunk after the other."""
 
     def run(chunks: Iterable[tuple[int, Work]]) -> Iterator[tuple[int, Chunk]]:
@@ -143,7 +144,7 @@ def in_this_process(predictor: Predictor, options: DecodingOptions) -> Engine:
     return run
 
 
-def predict_chunk(predictor: Predictor, chunk: Work, options: DecodingOptions) -> Chunk:
+def predict_chunk(predictor: Finder, chunk: Work, options: Any) -> Chunk:
     """Predict the images of a chunk that can be read, as one batch."""
     pictures: dict[str, Image.Image] = {}
     found: dict[str, Prediction] = {}

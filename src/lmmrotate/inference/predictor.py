@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -36,7 +36,32 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
+Module = TypeVar("Module", bound=torch.nn.Module)
 ImageInput = str | Path | Image.Image | np.ndarray
+
+
+class Finder(Protocol):
+    """Whatever finds oriented objects in pictures; what batches, scenes and validation need of it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def tile_px(self) -> int:
+        """Side in pixels of the square tiles that the model is made for."""
+        ...
+
+    @property
+    def header(self) -> PredictionsHeader:
+        """The header of a predictions file, without the options."""
+        ...
+
+    def predict_pictures(
+        self, names: Sequence[str], pictures: Sequence[Image.Image], options: Any
+    ) -> list[Prediction]:
+        """One batch of RGB images that are already in memory; ``options`` are those of its kind, a
+        dataclass."""
+        ...
 
 
 class Predictor:
@@ -98,11 +123,11 @@ class Predictor:
         if torch_dtype not in DTYPES:
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; valid: {', '.join(DTYPES)}")
         folder = _local_run(run)
-        if device and device.split(":")[0] not in DEVICES:
-            raise ConfigError(
-                f"device is {device!r}; valid: {', '.join(DEVICES)}, with a number as in cuda:1"
-            )
         info = read_run(folder)
+        if info.detector:
+            raise CheckpointError(
+                f"{folder}: holds a baseline detector, which does not write: use lmmrotate baseline predict"
+            )
         try:
             codec = codec_from_json(info.codec)
         except CheckpointError as error:
@@ -123,11 +148,7 @@ class Predictor:
             vllm = start_engine(folder, torch_dtype)
             numerics = {"torch_dtype": torch_dtype, "engine": "vllm"}
             return cls(family, codec, info, read_calibration(folder), numerics, vllm)
-        name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            family.model.to(device=name, dtype=DTYPES[torch_dtype])
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+        on_device(family.model, device, DTYPES[torch_dtype])
         return cls(family, codec, info, read_calibration(folder), numerics)
 
     @property
@@ -260,6 +281,21 @@ def _local_run(run: str | Path) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{run}: no such run directory, and not found on the hub: {first}") from error
+
+
+def on_device(module: Module, device: str | None, dtype: torch.dtype | None = None) -> Module:
+    """The module, moved to a device; default: a GPU where there is one.
+
+    Raises:
+        ConfigError: if the device does not exist.
+    """
+    if device and device.split(":")[0] not in DEVICES:
+        raise ConfigError(f"device is {device!r}; valid: {', '.join(DEVICES)}, with a number as in cuda:1")
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return module.to(device=name, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def own_device(local_rank: int) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,8 +25,7 @@ from lmmrotate.errors import ConfigError, DataError
 from lmmrotate.evaluation.merging import RULES, Rule, merge_predictions
 from lmmrotate.geometry.quads import Quads
 from lmmrotate.inference.batch import BatchResult, Engine, predict_to_file
-from lmmrotate.inference.decoding import DecodingOptions
-from lmmrotate.inference.predictor import DEFAULT, Predictor
+from lmmrotate.inference.predictor import DEFAULT, Finder
 from lmmrotate.inference.shares import Share
 from lmmrotate.inference.sources import FileSource, ImageSource, held_raster
 
@@ -212,13 +212,13 @@ def merge_scenes(plans: Sequence[ScenePlan], found: Predictions, options: SceneO
 
 
 def predict_scenes_to_file(
-    predictor: Predictor,
+    predictor: Finder,
     images: Sequence[tuple[str, Path]],
     output: Path,
     scene_options: SceneOptions,
     *,
     batch_size: int = 8,
-    options: DecodingOptions = DEFAULT,
+    options: Any = DEFAULT,
     share: Share | None = None,
     engine: Engine | None = None,
     progress: bool = True,

@@ -13,19 +13,19 @@ from transformers import TrainingArguments
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.training.checkpoints import CHECKPOINTS
-from lmmrotate.training.config import TrainConfig
+from lmmrotate.training.run_config import RunConfig
 
 log = logging.getLogger(__name__)
 
 
-def trains_in_bf16(config: TrainConfig) -> bool:
+def trains_in_bf16(config: RunConfig) -> bool:
     """Whether products are computed in bf16."""
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return config.precision == "bf16" or (config.precision == "auto" and able)
 
 
-def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
-    """What Trainer is told.
+def training_arguments(config: RunConfig, folder: Path, **schedule: Any) -> TrainingArguments:
+    """What Trainer is told, the schedule of the learning rate in its own words.
 
     Raises:
         ConfigError: for what this machine cannot do, an extra that is not installed, an effective batch
@@ -45,8 +45,6 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         per_device_train_batch_size=config.per_device_train_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=trains_in_bf16(config),
@@ -66,6 +64,7 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
         disable_tqdm=True,
         report_to=_trackers(config, folder),
         **_validation(config),
+        **schedule,
     )
     _use_one_gpu(arguments)
     if config.effective_batch_size is not None:
@@ -73,7 +72,7 @@ def training_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
             config.effective_batch_size, config.per_device_train_batch_size, arguments.world_size
         )
     if _is_sharded(arguments):
-        for name in ("eval_data_path", "language_model_lora", "freeze_old_positions"):
+        for name in config.whole_weights:
             if getattr(config, name):
                 raise ConfigError(
                     f"{name} needs whole weights on every GPU: use ZeRO-2 or plain data parallelism instead "
@@ -110,7 +109,7 @@ def accumulation(images_per_update: int, images_per_device: int, devices: int) -
     return steps
 
 
-def _validation(config: TrainConfig) -> dict[str, Any]:
+def _validation(config: RunConfig) -> dict[str, Any]:
     if not (config.eval_data_path and config.eval_intermediate_checkpoints):
         return {}
     return {
@@ -122,7 +121,7 @@ def _validation(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _trackers(config: TrainConfig, folder: Path) -> list[str]:
+def _trackers(config: RunConfig, folder: Path) -> list[str]:
     wanted = [name for name in config.report_to if name != "none"]
     if not config.report_to and find_spec("tensorboard"):
         wanted = ["tensorboard"]

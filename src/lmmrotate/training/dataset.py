@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import Dataset
 
 from lmmrotate.codec.base import BoxCodec
-from lmmrotate.data.augment import Augmentation, augmented
-from lmmrotate.data.images import read_image
-from lmmrotate.data.mixing import epoch_items
+from lmmrotate.data.augment import Augmentation
 from lmmrotate.data.records import ImageRecord
 from lmmrotate.data.streaming import ManifestFile
 from lmmrotate.errors import DataError
 from lmmrotate.training.manifests import followed
-
-UNCHANGED = Augmentation()
+from lmmrotate.training.records import UNCHANGED, RecordDataset
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,9 @@ class Answers:
             record = _first(record, _answer_order(record, self.codec, answer), kept)
         return record
 
+    def image_path(self, record: ImageRecord) -> Path:
+        return self.images.image_path(record)
+
 
 @dataclass(frozen=True, eq=False)
 class Example:
@@ -79,37 +79,19 @@ class Example:
     """Where the image comes from, for messages."""
 
 
-class AnswerDataset(Dataset[Example]):
+class AnswerDataset(RecordDataset[Example]):
     """Images and the answers a model should write about them, as an epoch shows them."""
 
-    def __init__(
-        self,
-        answers: Sequence[Answers],
-        counts: AnswerCounts,
-        *,
-        mode: str = "concat",
-        weights: Sequence[float] = (),
-        augmentation: Augmentation = UNCHANGED,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, answers: Sequence[Answers], counts: AnswerCounts, **how: Any) -> None:
         """
         Args:
             answers: by data set.
             counts: what became of the records.
-            mode, weights: how data sets are mixed (``data.mixing.epoch_items``).
-            augmentation: how images are changed; together with the epoch, ``seed`` says all of it.
+            how: see ``RecordDataset``.
         """
         self._answers = answers
-        self._mode, self._weights = mode, weights
-        self._augmentation, self._seed = augmentation, seed
         self.counts = counts
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Show what this epoch, counted from 0, holds; its length is always the same."""
-        sizes = [len(answers) for answers in self._answers]
-        self._epoch = epoch
-        self._shown = epoch_items(sizes, self._mode, epoch, self._weights)
+        super().__init__(answers, **how)
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """(N,) tokens of this epoch's answers."""
@@ -119,29 +101,15 @@ class AnswerDataset(Dataset[Example]):
             found[mine] = answers.tokens[self._shown[mine, 1]]
         return found
 
-    def __len__(self) -> int:
-        return len(self._shown)
-
     def __getitem__(self, index: int) -> Example:
-        """An image and its answer, changed as the epoch and the place in it say.
+        """An image and its answer.
 
         Raises:
-            DataError: if the image cannot be read, or the manifest has changed since it was opened.
+            DataError: as ``changed``.
         """
-        path, record = self.record(index)
-        image = read_image(path)
-        if self._augmentation.changes_anything:
-            rng = np.random.default_rng([self._seed, self._epoch, index])
-            pixels, record = augmented(np.asarray(image), record, self._augmentation, rng)
-            image = Image.fromarray(pixels)
+        path, image, record = self.changed(index)
         codec = self._answers[self._shown[index, 0]].codec
         return Example(image, codec.encode(record.quads, record.labels, record.wh), path)
-
-    def record(self, index: int) -> tuple[Path, ImageRecord]:
-        """Path of an image, and the objects of its answer, as they are in the manifest."""
-        dataset, place = map(int, self._shown[index])
-        record = self._answers[dataset][place]
-        return self._answers[dataset].images.image_path(record), record
 
 
 def build_answers(

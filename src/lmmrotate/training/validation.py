@@ -1,26 +1,48 @@
-"""Validation by what counts: answers written as ``predict`` writes them, scored as ``evaluate`` does."""
+"""Validation by what counts: objects found as ``predict`` finds them, scored as ``evaluate`` does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import distributed
 
-from lmmrotate.codec.base import BoxCodec
 from lmmrotate.data.images import read_image
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.data.records import ImageRecord, Prediction
 from lmmrotate.data.streaming import ManifestFile
+from lmmrotate.errors import ConfigError
 from lmmrotate.evaluation.evaluate import evaluate
-from lmmrotate.inference.decoding import DecodingOptions
-from lmmrotate.inference.predictor import Predictor
-from lmmrotate.models.base import ModelFamily
-from lmmrotate.runs import RunInfo
+from lmmrotate.inference.predictor import Finder
+from lmmrotate.training.manifests import open_training_manifests
+from lmmrotate.training.run_config import RunConfig
 
-_OPTIONS = DecodingOptions(overflow="keep")
-"""A model that has not learned to stop would be asked about every image up to 21 times."""
+
+def validation_of(
+    config: RunConfig, predictor: Finder, options: Any, classes: Sequence[str]
+) -> Validation | None:
+    """The validation that the options of a run ask for, if any.
+
+    Args:
+        options: how objects are found, for the predictor's kind.
+        classes: those of the training data.
+
+    Raises:
+        ConfigError: if the data has other classes.
+        DataError: as ``open_training_manifests``.
+    """
+    if not config.eval_data_path:
+        return None
+    manifests = open_training_manifests(config.eval_data_path, config.eval_image_folder)
+    if manifests[0].classes != tuple(classes):
+        raise ConfigError(
+            f"{manifests[0].path}: its class list differs from that of {config.data_path[0]}: "
+            f"{', '.join(manifests[0].classes)} against {', '.join(classes)}"
+        )
+    batch = config.per_device_train_batch_size
+    return Validation(predictor, options, manifests, config.eval_images, batch)
 
 
 class Validation:
@@ -28,19 +50,21 @@ class Validation:
 
     def __init__(
         self,
-        family: ModelFamily,
-        codec: BoxCodec,
-        info: RunInfo,
+        predictor: Finder,
+        options: Any,
         manifests: Sequence[ManifestFile],
         images: int,
         batch_size: int,
     ) -> None:
         """
         Args:
+            predictor: the model that is trained, as it is at the time.
+            options: how it finds objects.
             images: how many, spread evenly over the manifests; 0 for all.
             batch_size: images a forward pass.
         """
-        self._predictor = Predictor(family, codec, info)
+        self._predictor = predictor
+        self._options = options
         self._batch_size = batch_size
         total = sum(map(len, manifests))
         chosen = set(np.linspace(0, total - 1, min(images or total, total)).round().astype(int).tolist())
@@ -63,7 +87,7 @@ class Validation:
             some = mine[start : start + self._batch_size]
             pictures = [read_image(manifest.image_path(record)) for _, (manifest, record) in some]
             names = [str(place) for place, _ in some]
-            found += self._predictor.predict_pictures(names, pictures, _OPTIONS)
+            found += self._predictor.predict_pictures(names, pictures, self._options)
         if processes > 1:
             everybodys: list[list[Prediction]] = [[] for _ in range(processes)]
             distributed.all_gather_object(everybodys, found)
