@@ -55,7 +55,9 @@ def main() -> None:
     held_out = options.folder / "val"
     synthesise(held_out, HELD_OUT_TILES, spec, seed=HELD_OUT_SEED, split="val", progress=True)
     manifest = read_manifest(held_out / "val.jsonl")
-    results = [("tiny Florence-2", predicted(Predictor.from_run(), WRITING, manifest, options.folder / "tiny.jsonl"))]
+    results = [
+        ("tiny Florence-2", predicted(Predictor.from_run(), WRITING, manifest, options.folder / "tiny.jsonl"))
+    ]
     for arch in options.archs:
         run = options.folder / arch
         if not (run / RUN_FILE).exists():
@@ -86,7 +88,9 @@ def draw(folder: Path, pretraining: PretrainConfig, count: int) -> Path:
     return path
 
 
-def predicted(predictor: Predictor | BaselinePredictor, options: object, manifest: Manifest, output: Path) -> Path:
+def predicted(
+    predictor: Predictor | BaselinePredictor, options: object, manifest: Manifest, output: Path
+) -> Path:
     """The predictions file of a model."""
     work = [(record.image, FileSource(manifest.image_path(record))) for record in manifest.records]
     predict_to_file(predictor, work, output, batch_size=BATCH, options=options)

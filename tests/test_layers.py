@@ -18,6 +18,7 @@ ALLOWED = {
     # Training validates with what users judge by: answers as inference writes them, scored by evaluation.
     "training": LOW | {"data", "codec", "models", "runs", "inference", "evaluation"},
     "inference": LOW | {"data", "codec", "models", "runs", "evaluation", "report"},
+    "baselines": LOW | {"data", "models", "runs", "training", "inference"},
     "evaluation": LOW | {"data"},
     "report": LOW | {"data", "evaluation"},
 }

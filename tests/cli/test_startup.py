@@ -26,7 +26,14 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("evaluate", "--help"), ("train", "--help"), ("pretrain", "--help")]
+    "arguments",
+    [
+        ("--help",),
+        ("evaluate", "--help"),
+        ("train", "--help"),
+        ("pretrain", "--help"),
+        ("baseline", "train", "--help"),
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not imported_by(*arguments) & set(HEAVY)
@@ -48,6 +55,7 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "train",
         "pretrain",
         "predict",
+        "baseline",
         "eval",
         "calibrate",
         "merge",

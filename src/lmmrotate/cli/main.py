@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmmrotate import __version__
 from lmmrotate.cli import (
+    baseline,
     calibrate,
     check,
     compare,
@@ -31,7 +32,7 @@ from lmmrotate.cli.common import set_up_logging
 from lmmrotate.errors import LmmRotateError, Stopped
 
 VERBS = (
-    *(quickstart, synth, check, convert, tile, train, pretrain, predict),
+    *(quickstart, synth, check, convert, tile, train, pretrain, predict, baseline),
     *(eval, calibrate, merge, evaluate, report, compare, submit, export),
 )
 
@@ -80,7 +81,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2
     except KeyboardInterrupt:
-        resumes = args.verb in ("quickstart", "synth", "tile", "train", "pretrain", "predict", "eval")
+        resumes = args.verb in (
+            "quickstart",
+            "synth",
+            "tile",
+            "train",
+            "pretrain",
+            "predict",
+            "eval",
+            "baseline",
+        )
         hint = "; the same command goes on from here" if resumes else ""
         logging.getLogger("lmmrotate").error("interrupted%s", hint)
         return 130

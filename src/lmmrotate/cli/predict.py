@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from lmmrotate.errors import ConfigError
 from lmmrotate.runs import RUN_FILE
 
 if TYPE_CHECKING:
-    from lmmrotate.inference.batch import BatchResult
+    from lmmrotate.inference.batch import BatchResult, Engine
     from lmmrotate.inference.decoding import DecodingOptions
+    from lmmrotate.inference.predictor import Finder
     from lmmrotate.inference.scenes import SceneOptions
     from lmmrotate.inference.shares import Share
 
@@ -42,22 +43,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Write predictions.jsonl for images or for a manifest. An interrupted call goes on when "
         "the same command is given again. Exit status 1: some images could not be read.",
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="image files or folders")
     parser.add_argument(
         "--model",
         metavar="RUN",
         default=TINY,
         help="run directory, or one of its checkpoints (default: %(default)s, which comes with the package)",
     )
-    parser.add_argument("--manifest", type=Path, help="predict the images of this manifest.jsonl instead")
-    parser.add_argument(
-        "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("predictions.jsonl"), help="default: %(default)s"
-    )
     add_decoding(parser)
-    _add_scenes(parser)
     parser.add_argument(
         "--engine",
         choices=("local", "ray", "vllm"),
@@ -66,12 +58,26 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "this machine where there is none; vllm: chat models by vLLM, on GPUs, in bf16 and without grammar "
         "(default: %(default)s)",
     )
+    add_images(parser)
+    parser.set_defaults(run=run)
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """What is looked at and what becomes of it, for this verb and others."""
+    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="image files or folders")
+    parser.add_argument("--manifest", type=Path, help="predict the images of this manifest.jsonl instead")
+    parser.add_argument(
+        "--image_folder", type=Path, help="where the manifest's images are (default: beside it)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("predictions.jsonl"), help="default: %(default)s"
+    )
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="also draw the boxes on copies of the images"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_scenes(parser)
     add_verbosity(parser)
-    parser.set_defaults(run=run)
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -156,30 +162,45 @@ def _add_scenes(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    return predict_with(args, _load)
+
+
+def _load(args: argparse.Namespace, share: Share) -> tuple[Finder, Any, Engine | None]:
+    from lmmrotate.inference.predictor import Predictor, own_device
+
+    options = decoding_options(args)
+    if args.engine == "vllm":
+        return Predictor.from_run(args.model, torch_dtype="bfloat16", engine="vllm"), options, None
+    engine = None
+    if args.engine == "ray":
+        from lmmrotate.inference.ray_engine import on_ray
+
+        engine = on_ray(args.model, args.device, options)
+    device = args.device or own_device(share.local_rank)
+    return Predictor.from_run(args.model, device=device), options, engine
+
+
+def predict_with(
+    args: argparse.Namespace, load: Callable[[argparse.Namespace, Share], tuple[Finder, Any, Engine | None]]
+) -> int:
+    """Find objects in the images that ``args`` names, and write, draw and tell what was found.
+
+    Args:
+        load: gives what finds them, its options, and what runs it, if not this process.
+    """
     images = _images(args)
     for folder in (args.draw, _save_folder(args) if args.save_as else None):
         if folder:
             _make_folder(folder)  # before the work, not after it
     with collector_paused():
         from lmmrotate.inference.batch import predict_to_file
-        from lmmrotate.inference.predictor import Predictor, own_device
         from lmmrotate.inference.scenes import predict_scenes_to_file
         from lmmrotate.inference.shares import share_from_environment
         from lmmrotate.inference.sources import FileSource
 
         quiet_transformers()
-        options = decoding_options(args)
         share = share_from_environment()
-        engine = None
-        if args.engine == "ray":
-            from lmmrotate.inference.ray_engine import on_ray
-
-            engine = on_ray(args.model, args.device, options)
-        if args.engine == "vllm":
-            predictor = Predictor.from_run(args.model, torch_dtype="bfloat16", engine="vllm")
-        else:
-            device = args.device or own_device(share.local_rank)
-            predictor = Predictor.from_run(args.model, device=device)
+        predictor, options, engine = load(args, share)
         scene_options = _scene_options(args)
     how: dict[str, Any] = {
         "batch_size": args.batch_size,
