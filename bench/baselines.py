@@ -1,9 +1,9 @@
 """Both baseline detectors and the embedded model on the same synthetic tiles, in one table.
 
-Run ``python bench/baselines.py [--folder runs/baselines] [--tiles 4000] [--steps 4000]``. The detectors learn, from
-random weights, the first tiles that the embedded model's last stage of pretraining has learned from; all three
-are judged on the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. What is finished is
-taken over, so that the script goes on where it was interrupted.
+Run ``python bench/baselines.py [--folder runs/baselines] [--tiles 4000] [--steps 1600]``. The detectors learn,
+from random weights, the first tiles that the last stage of the embedded model's pretraining has learned from;
+all three are judged on the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. What is
+finished is taken over, so that the script goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lmmrotate.data.synthetic.scene import SceneSpec
 from lmmrotate.evaluation.compare import compare
 from lmmrotate.inference.batch import predict_to_file
 from lmmrotate.inference.predictor import DEFAULT as WRITING
-from lmmrotate.inference.predictor import Predictor
+from lmmrotate.inference.predictor import Finder, Predictor
 from lmmrotate.inference.sources import FileSource
 from lmmrotate.report.comparison import comparison_table, write_comparison
 from lmmrotate.runs import RUN_FILE
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/baselines"))
     parser.add_argument("--tiles", type=int, default=4000, help="to train on")
-    parser.add_argument("--steps", type=int, default=4000, help="updates of 8 tiles")
+    parser.add_argument("--steps", type=int, default=1600, help="updates of 8 tiles")
     parser.add_argument("--archs", nargs="+", default=["rotated_fcos", "rotated_retinanet"])
     options = parser.parse_args()
     pretraining = read_config(PretrainConfig, RECIPES / "tiny.yaml", {})
@@ -88,9 +88,7 @@ def draw(folder: Path, pretraining: PretrainConfig, count: int) -> Path:
     return path
 
 
-def predicted(
-    predictor: Predictor | BaselinePredictor, options: object, manifest: Manifest, output: Path
-) -> Path:
+def predicted(predictor: Finder, options: object, manifest: Manifest, output: Path) -> Path:
     """The predictions file of a model."""
     work = [(record.image, FileSource(manifest.image_path(record))) for record in manifest.records]
     predict_to_file(predictor, work, output, batch_size=BATCH, options=options)

@@ -43,6 +43,8 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     weights: str = ""
     """SHA-256 over the weight files."""
+    trained_seconds: float = 0.0
+    """How long training has taken, interruptions left out; 0 where nobody has noted it."""
 
     @property
     def fingerprint(self) -> str:
@@ -88,6 +90,7 @@ def read_run(folder: Path) -> RunInfo:
             data=tuple(body["data"]),
             versions=body["versions"],
             weights=body["weights"],
+            trained_seconds=float(body.get("trained_seconds", 0.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error} is missing or of the wrong type") from error

@@ -17,7 +17,7 @@ from lmmrotate.baselines.finding import FindingOptions, Finds, find
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import CheckpointError
-from lmmrotate.inference.predictor import on_device
+from lmmrotate.inference.predictor import about_model, on_device
 from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
 
 DEFAULT = FindingOptions()
@@ -66,7 +66,8 @@ class BaselinePredictor:
     @property
     def header(self) -> PredictionsHeader:
         """The header of a predictions file written by this detector, without the options of finding."""
-        return PredictionsHeader(self.classes, self._info.fingerprint, "", {"arch": self._detector.spec.arch})
+        settings = {**about_model(self._detector, self._info), "arch": self._detector.spec.arch}
+        return PredictionsHeader(self.classes, self._info.fingerprint, "", settings)
 
     @torch.inference_mode()
     def predict_pictures(

@@ -45,8 +45,8 @@ class DetectorSpec:
             raise ConfigError(
                 f"image_square_length must be at least {CANVAS_CELL_PX}, got {self.image_square_length}"
             )
-        if self.channels < 32 or self.channels % 32:
-            raise ConfigError(f"channels must be a multiple of 32 (group normalisation), got {self.channels}")
+        if self.channels < 64 or self.channels % 32:
+            raise ConfigError(f"channels must be 64, 96, 128, … (32 groups of several), got {self.channels}")
         if self.stacked_convs < 0:
             raise ConfigError(f"stacked_convs must not be negative, got {self.stacked_convs}")
 

@@ -36,6 +36,9 @@ VERBS = (
     *(eval, calibrate, merge, evaluate, report, compare, submit, export),
 )
 
+RESUMING = ("quickstart", "synth", "tile", "train", "pretrain", "predict", "eval", "baseline")
+"""Verbs that go on where they were interrupted."""
+
 TERMINATED = 143
 """Exit status of a process that SIGTERM has ended, by the shell's rule (128 + 15)."""
 
@@ -81,17 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("lmmrotate").error("lmmrotate %s: %s", args.verb, error)
         return 2
     except KeyboardInterrupt:
-        resumes = args.verb in (
-            "quickstart",
-            "synth",
-            "tile",
-            "train",
-            "pretrain",
-            "predict",
-            "eval",
-            "baseline",
-        )
-        hint = "; the same command goes on from here" if resumes else ""
+        hint = "; the same command goes on from here" if args.verb in RESUMING else ""
         logging.getLogger("lmmrotate").error("interrupted%s", hint)
         return 130
     except BrokenPipeError:

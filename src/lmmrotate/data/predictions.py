@@ -52,7 +52,7 @@ class PredictionsHeader:
     codec: str = ""
     """Name of the codec that read the answers; empty for detectors that do not write."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Decoding settings, for the record."""
+    """Decoding settings, for the record; ``parameters`` and ``trained_seconds`` of the model, if known."""
 
     def line(self) -> str:
         return dump_line(

@@ -55,12 +55,26 @@ class Entry:
         images = len(self.predictions.images)
         return self.images_per_second * self.boxes / images if images else float("nan")
 
+    @property
+    def parameters(self) -> int | None:
+        """Of the model, where the file says it."""
+        found = self.predictions.header.settings.get("parameters")
+        return found if isinstance(found, int) else None
+
+    @property
+    def trained_seconds(self) -> float | None:
+        """How long the model was trained, where the file says it."""
+        found = self.predictions.header.settings.get("trained_seconds")
+        return float(found) if isinstance(found, (int, float)) else None
+
     def to_json(self) -> dict[str, Any]:
         """The evaluation and the differences."""
         return {
             "name": self.name,
             **self.evaluation.to_json(),
             "boxes": self.boxes,
+            "parameters": self.parameters,
+            "trained_seconds": self.trained_seconds,
             "less_the_first": {
                 name: {"mean": d.mean, "interval_95": [d.low, d.high], "p": d.p}
                 for name, d in self.differences.items()

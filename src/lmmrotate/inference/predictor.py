@@ -164,9 +164,8 @@ class Predictor:
     def header(self) -> PredictionsHeader:
         """The header of a predictions file written by this model, without the options of decoding."""
         score = self._calibration.identity if self._calibration else DEFAULT_FORMULA
-        return PredictionsHeader(
-            self._codec.classes, self._info.fingerprint, self._codec.name, {"score": score, **self._numerics}
-        )
+        settings = {**about_model(self._family.model, self._info), "score": score, **self._numerics}
+        return PredictionsHeader(self._codec.classes, self._info.fingerprint, self._codec.name, settings)
 
     def predict(
         self, images: Sequence[ImageInput], *, batch_size: int = 8, options: DecodingOptions = DEFAULT
@@ -281,6 +280,12 @@ def _local_run(run: str | Path) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{run}: no such run directory, and not found on the hub: {first}") from error
+
+
+def about_model(model: torch.nn.Module, info: RunInfo) -> dict[str, Any]:
+    """What a predictions file says about the size and the training of what found them."""
+    trained = {"trained_seconds": info.trained_seconds} if info.trained_seconds else {}
+    return {"parameters": sum(p.numel() for p in model.parameters()), **trained}
 
 
 def on_device(module: Module, device: str | None, dtype: torch.dtype | None = None) -> Module:

@@ -23,6 +23,7 @@ from lmmrotate.report.text import count, fraction, printable
 
 HEADINGS = (
     *("mAP", "mAP_nc", "best mAP_nc", "mF1", "best mF1", "mAP 50:95", "boxes", "images/s", "boxes/s"),
+    *("parameters", "training"),
     *("mAP less the first", "95 % interval", "p", "mF1 less the first", "95 % interval", "p"),
 )
 _PICTURES_BYTES = 7_000_000
@@ -51,6 +52,8 @@ def _cells(entry: Entry) -> Iterator[str]:
     yield f"{entry.boxes:,}"
     for speed in (entry.images_per_second, entry.boxes_per_second):
         yield "-" if math.isnan(speed) else f"{speed:.3g}"
+    yield "-" if entry.parameters is None else f"{entry.parameters:,}"
+    yield "-" if entry.trained_seconds is None else _duration(entry.trained_seconds)
     for metric in ("mAP", "mF1"):
         difference = entry.differences.get(metric)
         if difference is None:
@@ -59,6 +62,11 @@ def _cells(entry: Entry) -> Iterator[str]:
             yield f"{difference.mean:+.4f}"
             yield f"{difference.low:+.4f} to {difference.high:+.4f}"
             yield f"{difference.p:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
 def _with_threshold(best: tuple[float, float]) -> tuple[str, str]:

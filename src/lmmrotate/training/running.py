@@ -93,7 +93,9 @@ def run_to_end(trainer: RunTrainer, config: RunConfig, epochs: Sequence[Epochs])
             _prepare(folder, config)
         resume = last_complete_checkpoint(folder)
         if resume:
-            _refuse_other_data(resume, trainer.info)
+            before = read_run(resume)
+            _refuse_other_data(resume, before, trainer.info)
+            trainer.go_on_from(before)
             log.warning("going on from %s", resume)
         result = _run(trainer, resume)
         if stop.stopped:
@@ -148,8 +150,7 @@ def _run(trainer: RunTrainer, resume: Path | None) -> Any:
         ) from error
 
 
-def _refuse_other_data(checkpoint: Path, info: RunInfo) -> None:
-    before = read_run(checkpoint)
+def _refuse_other_data(checkpoint: Path, before: RunInfo, info: RunInfo) -> None:
     plain = json.loads(json.dumps([info.codec, info.data]))
     if plain != json.loads(json.dumps([before.codec, before.data])):
         raise ConfigError(

@@ -4,6 +4,7 @@ devices, validation by prediction, and clear ends."""
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -50,12 +51,17 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self._info = info
         self._order = order
         self._validate = validate
+        self._begun = time.monotonic()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
     @property
     def info(self) -> RunInfo:
         return self._info
+
+    def go_on_from(self, before: RunInfo) -> None:
+        """Count the time that the checkpoint to continue has taken."""
+        self._begun = time.monotonic() - before.trained_seconds
 
     @property
     def run_folder(self) -> Path:
@@ -130,7 +136,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             self._save_beside(folder, state)
             (folder / "training_args.bin").unlink()  # a pickle; lmmrotate.json has the options
-            replace(self._info, weights=weights_digest(folder)).write(folder)
+            taken = round(time.monotonic() - self._begun, 1)
+            replace(self._info, weights=weights_digest(folder), trained_seconds=taken).write(folder)
 
     def _weights_to_save(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What of the model's state makes the run."""
