@@ -16,11 +16,14 @@ from PIL import Image
 from lmmrotate.codec.base import TextForm
 from lmmrotate.codec.registry import codec_from_json, make_codec
 from lmmrotate.data.manifest import Manifest
-from lmmrotate.data.predictions import Predictions
+from lmmrotate.data.predictions import Predictions, read_predictions
 from lmmrotate.data.records import ImageRecord
+from lmmrotate.errors import DataError
 from lmmrotate.evaluation.evaluate import evaluate
+from lmmrotate.inference.batch import predict_to_file
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
+from lmmrotate.inference.sources import FileSource
 from lmmrotate.models.base import IGNORE_INDEX
 from lmmrotate.models.loading import MODEL_TYPES, load_family
 from lmmrotate.runs import RunInfo, read_run
@@ -143,6 +146,49 @@ def test_a_model_that_knows_nothing_keeps_to_the_grammar(
             if prediction.truncated:
                 allowed |= {"incomplete_box", "unread_text", "no_label", "unknown_label", "corrected_label"}
             assert kinds <= allowed
+            if isinstance(codec.form, TextForm):
+                assert leads_on(codec.form, strictness == "classes", prediction.text)
+
+
+def leads_on(form: TextForm, ordered: bool, text: str) -> bool:
+    """Whether the grammar's machine lets every byte of a text be written, cut off or not."""
+    machine, state = form.machine(ordered), 0
+    for byte in text.encode():
+        if byte not in machine.next[state]:
+            return False
+        state = machine.next[state][byte]
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_threads")
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "internvl", "llava_onevision"])
+def test_scenes_are_cut_as_training_images_are(data: Data, tmp_path: Path, model_type: str) -> None:
+    """Images that training reduces are reduced as much in a scene: tiles have their side, not the model's."""
+    run = memorised(data, tmp_path / "run", model_type, "plain", max_steps=1, image_square_length=64)
+    assert read_run(run).image_square_length == 130, "of the tallest image"
+    family = load_family(str(run), tokens=())
+    assert family.image_square_length <= 64
+    assert Predictor.from_run(run).tile_px == 130
+
+
+def test_images_too_narrow_are_told_by_name(data: Data, tmp_path: Path) -> None:
+    """By training at once, by prediction beside the others' answers."""
+    folder = data.path.parent
+    Image.new("RGB", (900, 3)).save(folder / "narrow.png")
+    records = (*data.manifest.records, ImageRecord("narrow.png", 900, 3))
+    Manifest("four", "train", CLASSES, records, folder).write(folder / "narrow.jsonl")
+    narrow = Data(data.manifest, folder / "narrow.jsonl", data.pictures)
+    with pytest.raises(DataError, match=r"narrow\.png: an image of 900 x 3 px is too narrow"):
+        memorised(narrow, tmp_path / "run", "qwen2_vl", "allseeing", max_steps=1)
+    run = memorised(data, tmp_path / "good", "qwen2_vl", "allseeing", max_steps=1)
+    work = [(record.image, FileSource(folder / record.image)) for record in records]
+    options = DecodingOptions(max_new_tokens=5, overflow="keep")
+    result = predict_to_file(Predictor.from_run(run), work, tmp_path / "out.jsonl", options=options)
+    assert result.finished
+    assert len(result.unreadable) == 1
+    assert "narrow.png: an image of 900 x 3 px is too narrow" in result.unreadable[0]
+    assert len(read_predictions(tmp_path / "out.jsonl").images) == 4
 
 
 @pytest.mark.parametrize("response_format", ["florence2", "json"])

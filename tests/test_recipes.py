@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config import load_config_from_file
 
+from lmmrotate.baselines.config import BaselineConfig
 from lmmrotate.data.catalog import dataset_spec, is_known
 from lmmrotate.errors import ConfigError
 from lmmrotate.training.arguments import accumulation
@@ -18,15 +19,21 @@ TRAINING = sorted(
     path for path in RECIPES.rglob("*.yaml") if path.parent.name not in ("accelerate", "shared")
 )
 FAMILIES = ("florence2", "internvl", "qwen2_5_vl")
+FOLDERS = (*FAMILIES, "baselines")
 PUBLISHED = [path for path in TRAINING if path.parent.name == "florence2"]
+BASELINES = [path for path in TRAINING if path.parent.name == "baselines"]
 CHAT = [path for path in TRAINING if path.parent.name in FAMILIES[1:]]
 
 
 @pytest.mark.parametrize("recipe", TRAINING, ids=lambda path: path.stem)
 def test_every_recipe_is_read(recipe: Path) -> None:
-    kind = PretrainConfig if "joint_steps" in recipe.read_text(encoding="utf-8") else TrainConfig
+    kind: type[BaselineConfig | PretrainConfig | TrainConfig] = TrainConfig
+    if recipe in BASELINES:
+        kind = BaselineConfig
+    elif "joint_steps" in recipe.read_text(encoding="utf-8"):
+        kind = PretrainConfig
     config = read_config(kind, recipe, {})
-    family = f"{recipe.parent.name}-" if recipe.parent.name in FAMILIES else ""
+    family = f"{recipe.parent.name}-" if recipe.parent.name in FOLDERS else ""
     assert Path(config.output_dir).name == family + recipe.stem
 
 
@@ -64,6 +71,33 @@ def test_chat_recipes(recipe: Path) -> None:
     if "dota512" in recipe.stem:
         classes = sorted(name.replace("-", " ") for name in dataset_spec("dota_v1").classes)
         assert config.prompt == f"find the {', '.join(classes)}"
+
+
+@pytest.mark.parametrize(
+    "recipe", [path for path in BASELINES if "synthetic" not in path.stem], ids=lambda path: path.stem
+)
+def test_published_baselines(recipe: Path) -> None:
+    """MMRotate's schedules and shapes, as the published configurations name them."""
+    config = read_config(BaselineConfig, recipe, {})
+    long = "srsdd" in recipe.stem
+    assert (config.num_train_epochs, config.lr_drop_epochs) == ((72, (48, 66)) if long else (12, (8, 11)))
+    assert (config.optimizer, config.learning_rate, config.momentum) == ("sgd", 0.0025, 0.9)
+    assert (config.weight_decay, config.max_grad_norm, config.warmup_steps) == (1e-4, 35, 500)
+    assert (config.backbone, config.channels, config.stacked_convs) == ("resnet50", 256, 4)
+    assert (config.frozen_stages, config.norm_eval, config.per_device_train_batch_size) == (1, True, 2)
+    assert config.image_square_length == (800 if "-800-" in recipe.stem else 1024)
+    assert (config.augment_flip, config.skip_empty) == (True, True)
+    assert config.arch in recipe.stem
+    for manifest in (*config.data_path, *config.eval_data_path):
+        dataset, split = Path(manifest).parts[1:3]
+        assert is_known(dataset)
+        assert split in dataset_spec(dataset).splits
+
+
+def test_all_baselines_are_there() -> None:
+    sets = ("dota", "dota-train", "dior_r-800", "dior_r-1024", "fair1m", "srsdd", "rsar-800", "rsar-1024")
+    archs = ("rotated_retinanet", "rotated_fcos")
+    assert {p.stem for p in BASELINES} == {f"{s}-{a}" for s in (*sets, "synthetic") for a in archs}
 
 
 def test_all_experiments_are_there() -> None:

@@ -69,6 +69,9 @@ class BaselinePredictor:
         settings = {**about_model(self._detector, self._info), "arch": self._detector.spec.arch}
         return PredictionsHeader(self.classes, self._info.fingerprint, "", settings)
 
+    def check_shape(self, wh: tuple[int, int]) -> None:
+        """Images of any shape are fitted into the square."""
+
     @torch.inference_mode()
     def predict_pictures(
         self, names: Sequence[str], pictures: Sequence[Image.Image], options: FindingOptions = DEFAULT

@@ -155,6 +155,11 @@ def predict_chunk(predictor: Finder, chunk: Work, options: Any) -> Chunk:
         except DataError as error:
             unreadable[name] = str(error)
             continue
+        try:
+            predictor.check_shape(picture.size)
+        except DataError as error:
+            unreadable[name] = f"{source.path}: {error}"
+            continue
         if source.skips_blank and picture.getcolors(1):
             found[name] = Prediction(name, *picture.size)
         else:

@@ -133,7 +133,7 @@ class Writer:
         self._measures = Measures(self._rules.locations)
         self._form = form
         self._vocabulary = Vocabulary(family, form)
-        self._speller = Speller(family.tokenizer)
+        self._speller = Speller(family.tokenizer, self._end)
 
     @torch.inference_mode()
     def write(self, images: Sequence[Image.Image]) -> list[Answer]:

@@ -56,6 +56,10 @@ class Finder(Protocol):
         """The header of a predictions file, without the options."""
         ...
 
+    def check_shape(self, wh: tuple[int, int]) -> None:
+        """Raises DataError for the width and height of an image that the model cannot be shown."""
+        ...
+
     def predict_pictures(
         self, names: Sequence[str], pictures: Sequence[Image.Image], options: Any
     ) -> list[Prediction]:
@@ -166,6 +170,10 @@ class Predictor:
         score = self._calibration.identity if self._calibration else DEFAULT_FORMULA
         settings = {**about_model(self._family.model, self._info), "score": score, **self._numerics}
         return PredictionsHeader(self._codec.classes, self._info.fingerprint, self._codec.name, settings)
+
+    def check_shape(self, wh: tuple[int, int]) -> None:
+        """Raises DataError for the width and height of an image that the model cannot be shown."""
+        self._family.shown_wh(wh)
 
     def predict(
         self, images: Sequence[ImageInput], *, batch_size: int = 8, options: DecodingOptions = DEFAULT

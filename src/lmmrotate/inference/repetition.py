@@ -31,7 +31,7 @@ class Vocabulary:
         to_ids = family.tokenizer.convert_tokens_to_ids
         self.bins = {token: bin_ for bin_, token in enumerate(to_ids(locations))}
         """By token id."""
-        self.silent = named_specials(family.tokenizer)
+        self.silent = named_specials(family.tokenizer) | {family.answer_ids("")[-1]}
         """Tokens that write no text."""
         if separator:
             self.silent.add(to_ids(separator))

@@ -31,7 +31,7 @@ class TextGrammar:
             raise ConfigError("grammar boxes needs a response format with location tokens; use classes")
         *prefix, end = family.answer_ids("")
         machine = form.machine(strictness == "classes")
-        moves = _moves(machine, Spelling(family.tokenizer).all())
+        moves = _moves(machine, Spelling(family.tokenizer, end).all())
         over, first = len(moves), len(moves) + 1
         before = range(first, first + len(prefix))  # states in which the text has not begun
         moves += [{}, *({token: state} for token, state in zip(prefix, [*before[1:], 0], strict=False))]

@@ -43,8 +43,8 @@ class VllmWriter:
         self._engine = engine
         self._prompt = family.serving_prompt()
         self._vocabulary = Vocabulary(family, form)
-        self._speller = Speller(family.tokenizer)
         self._end = family.answer_ids("")[-1]
+        self._speller = Speller(family.tokenizer, self._end)
         most = family.max_answer_tokens - 1
         self._room = min(options.max_new_tokens or most, most)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.models.base import FamilyOptions
+from lmmrotate.models.hub import first_line
 
 _ANSWER = "THE-ANSWER-STANDS-HERE"
 
@@ -33,6 +36,13 @@ class ChatPrompt:
     """The question, with one image token."""
 
 
+def refuse_image_token(image_token: str, options: FamilyOptions) -> None:
+    """Raises ConfigError where a question has the token that stands for the image: the template places it."""
+    for name in ("prompt", "system_prompt"):
+        if image_token in getattr(options, name):
+            raise ConfigError(f"{name}: contains {image_token}, which stands for the image; leave it out")
+
+
 def chat_prompt(
     tokenizer: PreTrainedTokenizerBase, image_token: str, prompt: str, system_prompt: str
 ) -> ChatPrompt:
@@ -53,8 +63,14 @@ def chat_prompt(
     if system_prompt:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system_prompt}]})
     answer = {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}
-    asked = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    told = str(tokenizer.apply_chat_template([*messages, answer], tokenize=False))
+    try:
+        asked = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        told = str(tokenizer.apply_chat_template([*messages, answer], tokenize=False))
+    except (TemplateError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"its chat template cannot write a question about an image ({first_line(error)}); is it that of "
+            "a text model?"
+        ) from error
     if asked.count(image_token) != 1 or told.count(_ANSWER) != 1:
         raise CheckpointError(
             f"its chat template does not place one image ({image_token}) and the answer: {told[:200]!r}"

@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from transformers.utils import cached_file
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.base import IGNORE_INDEX, FamilyOptions
 from lmmrotate.models.causal_decoder import CausalAnswerDecoder
-from lmmrotate.models.chat_prompt import CHATML, ChatPrompt, chat_prompt
+from lmmrotate.models.chat_prompt import CHATML, ChatPrompt, chat_prompt, refuse_image_token
 from lmmrotate.models.chat_rows import Row, packed, padded
 from lmmrotate.models.hub import refuse_missing
 from lmmrotate.models.vocabulary import add_plain_tokens, build_chat_tokenizer, grow_embeddings
@@ -77,6 +78,7 @@ class ChatFamily(ABC):
         self.tokenizer: Any = tokenizer
         self.image_processor = image_processor
         self.prompt, self.system_prompt, self.packing = options.prompt, options.system_prompt, options.packing
+        refuse_image_token(self.image_token, options)
         if self.packing and not self.can_pack:
             raise ConfigError(f"packing: {model.config.model_type} reads its question in both directions")
         self._asked = self._question()
@@ -106,8 +108,9 @@ class ChatFamily(ABC):
         """
         model = (cls._with_weights if options.weights else cls._shapes)(name_or_path, revision, options)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-        if cls.has_template and not tokenizer.chat_template:
-            tokenizer.chat_template = _processors_template(name_or_path, revision)
+        if cls.has_template:  # that of the processor knows images; the tokenizer's may be a text model's
+            template = _processors_template(name_or_path, revision)
+            tokenizer.chat_template = template or tokenizer.chat_template
         image_processor = cls.processor_class.from_pretrained(name_or_path, revision=revision)
         return cls(model, tokenizer, image_processor, options)
 
@@ -144,6 +147,11 @@ class ChatFamily(ABC):
 
     @classmethod
     def _attention(cls, options: FamilyOptions) -> Any:
+        if not cls.can_pack and options.attn_implementation.startswith("flash"):
+            raise ConfigError(
+                f"attn_implementation {options.attn_implementation} reads in one direction only, this family "
+                "its question in both; valid: sdpa, eager"
+            )
         return cls.attention.get(options.attn_implementation, options.attn_implementation)
 
     @classmethod
@@ -207,9 +215,9 @@ class ChatFamily(ABC):
 
     def add_tokens(self, tokens: Sequence[str]) -> int:
         """See ``ModelFamily``. New rows lie at the mean of the others, a thousandth of their spread apart."""
-        added = add_plain_tokens(self.tokenizer, tokens)
-        grow_embeddings(self.model, len(self.tokenizer), spread=1e-3)
-        return added
+        fresh = add_plain_tokens(self.tokenizer, tokens)
+        grow_embeddings(self.model, fresh, spread=1e-3)
+        return len(fresh)
 
     def answer_ids(self, answer: str) -> list[int]:
         ids: list[int] = self.tokenizer(answer, add_special_tokens=False).input_ids if answer else []
@@ -293,8 +301,8 @@ class ChatFamily(ABC):
 
 
 def _processors_template(name_or_path: str, revision: str | None) -> str | None:
-    """The template that older checkpoints keep beside the tokenizer."""
-    path = cached_file(
-        name_or_path, "chat_template.json", revision=revision, _raise_exceptions_for_missing_entries=False
-    )
+    """The template beside the tokenizer's own settings, which Transformers' processors prefer to those; None
+    for the newest form of it, which the tokenizer itself reads."""
+    find = partial(cached_file, name_or_path, revision=revision, _raise_exceptions_for_missing_entries=False)
+    path = None if find("chat_template.jinja") else find("chat_template.json")
     return str(json.loads(Path(path).read_text(encoding="utf-8"))["chat_template"]) if path else None

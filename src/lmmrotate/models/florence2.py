@@ -57,6 +57,10 @@ class Florence2Family:
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.prompt = prompt
+        if tokenizer.image_token in prompt:
+            raise ConfigError(
+                f"prompt: contains {tokenizer.image_token}, which stands for the image; leave it out"
+            )
         self._old_positions = model.model.language_model.encoder.embed_positions.num_embeddings
         self._prompt_ids = torch.tensor(
             [tokenizer.image_token_id] * self._image_tokens() + tokenizer(prompt).input_ids
@@ -170,9 +174,9 @@ class Florence2Family:
 
     def add_tokens(self, tokens: Sequence[str]) -> int:
         """See ``ModelFamily``. New rows are spread like the others: short trainings do not part near ones."""
-        added = add_plain_tokens(self.tokenizer, tokens)
-        grow_embeddings(self.model, len(self.tokenizer), spread=1.0)
-        return added
+        fresh = add_plain_tokens(self.tokenizer, tokens)
+        grow_embeddings(self.model, fresh, spread=1.0)
+        return len(fresh)
 
     def answer_ids(self, answer: str) -> list[int]:
         ids: list[int] = self.tokenizer(answer).input_ids

@@ -6,8 +6,10 @@ margins are left out. Coordinates are relative to the image, not to the frame.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from math import isqrt, sqrt
+from math import sqrt
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -59,6 +61,20 @@ class LlavaOnevisionFamily(ChatFamily):
             height, width = int(height // ratio), int(width // ratio)
         return int(side**2 + height * (width + 1))  # every row ends with a feature of its own
 
+    def save_processor(self, folder: Path) -> None:
+        """Transformers' joint processor, and vLLM with it, needs settings of its own beside the others."""
+        super().save_processor(folder)
+        config = self.model.config
+        settings = {
+            "processor_class": "LlavaOnevisionProcessor",
+            "image_token": self.image_token,
+            "num_image_tokens": (self._crop_px // config.vision_config.patch_size) ** 2,
+            "vision_feature_select_strategy": config.vision_feature_select_strategy,
+            "vision_aspect_ratio": config.vision_aspect_ratio,
+        }
+        text = json.dumps(settings, indent=2) + "\n"
+        (folder / "processor_config.json").write_text(text, encoding="utf-8")
+
     def shown_wh(self, image_wh: tuple[int, int]) -> tuple[int, int]:
         width, height = image_wh
         frame_height, frame_width = select_best_resolution((height, width), self._frames)
@@ -76,7 +92,7 @@ class LlavaOnevisionFamily(ChatFamily):
 
     @property
     def image_square_length(self) -> int:
-        return isqrt(max(height * width for height, width in self._frames))
+        return max(map(min, self._frames))
 
     def _limit_pixels(self, least: int | None, most: int | None) -> None:
         kept = [

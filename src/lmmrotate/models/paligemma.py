@@ -79,16 +79,17 @@ class PaliGemmaFamily(ChatFamily):
 
     def add_tokens(self, tokens: Sequence[str]) -> int:
         known = self.tokenizer.get_vocab()
-        fresh = [token for token in tokens if token not in known]
+        fresh = {token for token in tokens if token not in known}
         added = super().add_tokens(tokens)
         places = [token for token in tokens if token.startswith("<loc_")]
-        if fresh and all(token in known for token in _OWN_LOCATIONS):
+        if all(token in known for token in _OWN_LOCATIONS):
             own = torch.tensor([known[token] for token in _OWN_LOCATIONS])
-            ids = self.tokenizer.convert_tokens_to_ids(places)
-            nearest = (torch.arange(len(places)) + 0.5) / len(places) * len(own)
             table = self.model.get_input_embeddings().weight
-            with torch.no_grad():
-                table[torch.tensor(ids)] = table[own[nearest.long()]]
+            for place, token in enumerate(places):
+                if token in fresh:
+                    nearest = own[int((place + 0.5) / len(places) * len(own))]
+                    with torch.no_grad():
+                        table[self.tokenizer.convert_tokens_to_ids(token)] = table[nearest]
         return added
 
     def parts(self) -> dict[str, list[torch.nn.Module]]:

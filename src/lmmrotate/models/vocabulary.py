@@ -73,31 +73,36 @@ def _spelling(specials: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> int:
-    """Add those of ``tokens`` that are not in the vocabulary; returns how many that were.
+def add_plain_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> list[int]:
+    """Add those of ``tokens`` that are not in the vocabulary; returns their ids.
 
     They are not "special": decoding with ``skip_special_tokens`` must keep coordinates.
     """
     known = tokenizer.get_vocab()
-    missing = [AddedToken(t, normalized=False, special=False) for t in tokens if t not in known]
-    return int(tokenizer.add_tokens(missing)) if missing else 0
+    missing = [token for token in dict.fromkeys(tokens) if token not in known]
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in missing])
+    return [int(tokenizer.convert_tokens_to_ids(token)) for token in missing]
 
 
-def grow_embeddings(model: PreTrainedModel, size: int, *, spread: float) -> None:
-    """Give embeddings, and the head where it has rows of its own, at least ``size`` rows.
+def grow_embeddings(model: PreTrainedModel, fresh: Sequence[int], *, spread: float) -> None:
+    """Give the tokens ``fresh``, which have just been added, rows of embeddings, and of the head where it has
+    rows of its own.
 
-    New rows lie around the mean of the others, ``spread`` times as widely spread as they: equal rows of a
-    tied table are one word with two names. Spare rows of the table are used up first.
+    They lie around the mean of the words before them, ``spread`` times as widely spread as those: equal rows
+    of a tied table are one word with two names. Most checkpoints' tables are longer than their vocabulary:
+    spare rows, which nothing has trained, are used up first, and are no words.
     """
-    rows = model.get_input_embeddings().num_embeddings
-    if size <= rows:
+    if not fresh:
         return
-    model.resize_token_embeddings(size, mean_resizing=False)
+    words = min(fresh)
+    if max(fresh) >= model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(max(fresh) + 1, mean_resizing=False)
     tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    rows = torch.tensor(fresh, device=tables[0].device)
     with torch.no_grad():
         for table in tables[: 1 if tables[0] is tables[1] else 2]:
-            deviation, mean = torch.std_mean(table[:rows], dim=0)
-            table[rows:] = mean + spread * deviation * torch.randn_like(table[rows:])
+            deviation, mean = torch.std_mean(table[:words], dim=0)
+            table[rows] = mean + spread * deviation * torch.randn_like(table[rows])
 
 
 def named_specials(tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -116,9 +121,14 @@ class Spelling:
     (``decode`` of a byte-level tokenizer would take their letters for bytes).
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, end: int | None = None) -> None:
+        """
+        Args:
+            end: the token that ends an answer, where it is not the tokenizer's own: a chat template may have
+                another.
+        """
         self._tokenizer: Any = tokenizer
-        self.silent = named_specials(tokenizer)
+        self.silent = named_specials(tokenizer) | ({end} if end is not None else set())
         self._added = {token: str(one.content) for token, one in tokenizer.added_tokens_decoder.items()}
         self._byte_level = "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
         self._letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
@@ -144,8 +154,9 @@ class Spelling:
 class Speller:
     """From token ids back to text; pieces of text are looked up once."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._spelling = Spelling(tokenizer)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, end: int | None = None) -> None:
+        """As ``Spelling``."""
+        self._spelling = Spelling(tokenizer, end)
         self._pieces: dict[int, bytes] = {}
 
     def piece(self, token: int) -> bytes:

@@ -119,6 +119,7 @@ def build_answers(
     max_tokens: int,
     over_long: str,
     *,
+    check_shape: Callable[[tuple[int, int]], object] | None = None,
     mode: str = "concat",
     weights: Sequence[float] = (),
     augmentation: Augmentation = UNCHANGED,
@@ -130,17 +131,21 @@ def build_answers(
         count_tokens: tokens that an answer takes, start and end included.
         over_long: "drop_boxes" leaves the last boxes of the answer out, "skip" leaves the image out,
             "error" raises.
+        check_shape: raises DataError for the width and height of an image that the model cannot be shown.
         mode, weights: how the manifests are mixed (``data.mixing.epoch_items``).
         augmentation, seed: how images are changed (``AnswerDataset``).
 
     Raises:
-        DataError: if no image is left, or with ``over_long="error"`` naming the image.
+        DataError: if no image is left; naming it, for one that cannot be shown, or whose answer does not fit
+            with ``over_long="error"``.
     """
     datasets: list[Answers] = []
     skipped = dropped = shortened = longest = largest = 0
     for manifest in manifests:
         boxes, lengths = np.full((2, len(manifest)), -1)
         for index, record in enumerate(followed("writing answers", manifest)):
+            if check_shape is not None:
+                _checked(record, manifest, check_shape)
             fit = _fit(record, codec, count_tokens, max_tokens, over_long)
             if fit is None:
                 skipped += 1
@@ -164,6 +169,15 @@ def build_answers(
     if not counts.images:
         raise DataError("the data holds no image to train on")
     return AnswerDataset(datasets, counts, mode=mode, weights=weights, augmentation=augmentation, seed=seed)
+
+
+def _checked(
+    record: ImageRecord, manifest: ManifestFile, check_shape: Callable[[tuple[int, int]], object]
+) -> None:
+    try:
+        check_shape(record.wh)
+    except DataError as error:
+        raise DataError(f"{manifest.image_path(record)}: {error}") from error
 
 
 def _fit(

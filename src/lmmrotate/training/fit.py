@@ -92,6 +92,7 @@ def train(config: TrainConfig) -> TrainResult:
         lambda answer: len(family.answer_ids(answer)),
         limit,
         config.over_long,
+        check_shape=family.shown_wh,
         mode=config.dataset_mode,
         weights=config.dataset_weights,
         augmentation=config.augmentation,
@@ -152,9 +153,9 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def _tile_px(family: ModelFamily, counts: AnswerCounts) -> int:
-    """Side of the tiles that prediction should cut: where a model keeps sizes, as large as it was shown."""
-    side = family.image_square_length
-    return min(side, counts.largest_side_px) if family.keeps_size else side
+    """Side of the tiles that prediction should cut: where a model keeps sizes, that of the largest image in
+    the training data, so that objects are shown, reduced or not, as large as they were then."""
+    return counts.largest_side_px if family.keeps_size else family.image_square_length
 
 
 def _report_counts(counts: AnswerCounts, limit: int) -> None:
