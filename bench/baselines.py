@@ -1,9 +1,10 @@
 """Both baseline detectors and the embedded model on the same synthetic tiles, in one table.
 
-Run ``python bench/baselines.py [--folder runs/baselines] [--tiles 4000] [--steps 1600]``. The detectors learn,
-from random weights, the first tiles that the last stage of the embedded model's pretraining has learned from;
-all three are judged on the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. What is
-finished is taken over, so that the script goes on where it was interrupted.
+Run ``python bench/baselines.py [--folder runs/baselines] [--tiles 4000]``. The detectors learn, from random
+weights, the first tiles that the last stage of the embedded model's pretraining has learned from; all three
+are judged on the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. What is finished
+is taken over, so that the script goes on where it was interrupted. How long they learn stands in
+``recipes/baselines/synthetic-*.yaml``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/baselines"))
     parser.add_argument("--tiles", type=int, default=4000, help="to train on")
-    parser.add_argument("--steps", type=int, default=1600, help="updates of 8 tiles")
     parser.add_argument("--archs", nargs="+", default=["rotated_fcos", "rotated_retinanet"])
     options = parser.parse_args()
     pretraining = read_config(PretrainConfig, RECIPES / "tiny.yaml", {})
@@ -62,7 +62,7 @@ def main() -> None:
         run = options.folder / arch
         if not (run / RUN_FILE).exists():
             recipe = RECIPES / "baselines" / f"synthetic-{arch}.yaml"
-            own = {"data_path": (str(train),), "output_dir": str(run), "max_steps": options.steps}
+            own = {"data_path": (str(train),), "output_dir": str(run)}
             train_baseline(read_config(BaselineConfig, recipe, own))
         predictor = BaselinePredictor.from_run(run)
         results.append((arch, predicted(predictor, FINDING, manifest, options.folder / f"{arch}.jsonl")))

@@ -4,7 +4,8 @@ Nothing is measured on a GPU: models are built without weights (the meta device)
 what is trained and in which precision, images are processed as for training, and bytes are added up:
 
 - weights, as kept: float32; frozen linear layers beside adapters bf16, or 4 bits and their statistics;
-- gradients (4 bytes) and AdamW's moments (8) of what is trained;
+- gradients (4 bytes) and AdamW's moments (8) of what is trained: with tokens added to the vocabulary, beside
+  adapters those of the whole tables of embeddings (last column);
 - activations of one image with an answer of 1,000 tokens, with gradient checkpointing, sdpa and bf16: the
   input of every trained layer (4 bytes a number), what one layer computes (2), logits and gradient (10).
 
@@ -261,13 +262,23 @@ def need(name: str, side_px: int, way: str) -> Need:
     return Need(*held(family, layers, way == "QLoRA"), activations(family, side_px))
 
 
+def more_for_tokens(name: str) -> float:
+    """Bytes more where adapters train the rows of added tokens: gradients and moments of the whole tables."""
+    family = family_of(name, SIDES_PX[0])
+    options: dict[str, Any] = {"language_model_lora": True, "freeze_vision": True, "precision": "bf16"}
+    config = TrainConfig(data_path=("x",), output_dir="x", **options)
+    choose_parameters(family, config, ["Locate"])
+    tables = (family.model.get_input_embeddings().weight, family.model.get_output_embeddings().weight)
+    return 12.0 * sum({id(table): table.numel() for table in tables if table.requires_grad}.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     options = parser.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     table = Table(title=f"GiB to train one image of {' / '.join(map(str, SIDES_PX))} px at a time")
-    for heading in ("model", "parameters, M", "image tokens", "full", "LoRA", "QLoRA"):
+    for heading in ("model", "parameters, M", "image tokens", "full", "LoRA", "QLoRA", "added tokens"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name in options.models:
         tokens, needs = [], {way: [] for way in ("full", "LoRA", "QLoRA")}
@@ -279,7 +290,7 @@ def main() -> None:
             for way, found in needs.items():
                 found.append(need(name, side, way).gib)
         cells = (" / ".join(f"{one:.0f}" for one in found) for found in (tokens, *needs.values()))
-        table.add_row(name, f"{total:,.0f}", *cells)
+        table.add_row(name, f"{total:,.0f}", *cells, f"+ {more_for_tokens(name) / 2**30:.0f}")
     Console(width=100).print(table)
 
 
