@@ -27,6 +27,7 @@ from lmmrotate.errors import CheckpointError, ConfigError, DataError
 from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run
+from lmmrotate.training.export import export_checkpoint
 
 ARCHS = ("rotated_retinanet", "rotated_fcos")
 Config = Callable[..., BaselineConfig]
@@ -145,6 +146,13 @@ def test_processes_and_accumulation_change_nothing(
             assert torch.allclose(tensor, expected[name], atol=1e-5), f"{folder.name}: {name}"
 
 
+def test_half_precision(config: Config) -> None:
+    """Under autocast; the losses are computed in float32."""
+    result = train_baseline(config(precision="bf16", max_steps=3))
+    full = train_baseline(config(max_steps=3, output_dir=str(result.run_folder.parent / "full")))
+    assert result.loss == pytest.approx(full.loss, rel=0.05)
+
+
 def test_validation_chooses_the_best(config: Config, data: Callable[..., Path]) -> None:
     path = str(data())
     result: BaselineResult = train_baseline(config(eval_data_path=(path,), eval_metric="mAP", max_steps=4))
@@ -229,9 +237,10 @@ def test_each_kind_of_run_is_told_from_the_other(config: Config) -> None:
     run = train_baseline(config(max_steps=1)).run_folder
     with pytest.raises(CheckpointError, match="use lmmrotate baseline predict"):
         Predictor.from_run(run)
-    tiny = Path(sys.modules["lmmrotate"].__path__[0]) / "assets" / "tiny"
     with pytest.raises(CheckpointError, match="use lmmrotate predict"):
-        BaselinePredictor.from_run(tiny)
+        BaselinePredictor.from_run("tiny")
+    with pytest.raises(ConfigError, match="holds a baseline detector"):
+        export_checkpoint(str(run), run.parent / "exported", "native")
     info = json.loads((run / "lmmrotate.json").read_text())
     info["detector"]["colour"] = "red"
     (run / "lmmrotate.json").write_text(json.dumps(info))

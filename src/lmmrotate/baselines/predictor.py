@@ -17,7 +17,7 @@ from lmmrotate.baselines.finding import FindingOptions, Finds, find
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
 from lmmrotate.errors import CheckpointError
-from lmmrotate.inference.predictor import about_model, on_device
+from lmmrotate.inference.predictor import about_model, local_run, on_device
 from lmmrotate.runs import RUN_FILE, RunInfo, read_run, weights_digest
 
 DEFAULT = FindingOptions()
@@ -35,13 +35,14 @@ class BaselinePredictor:
         """Load a run directory or one of its checkpoints.
 
         Args:
+            run: the folder, or the hub id (owner/name) of one that was uploaded.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; default: a GPU where there is one.
 
         Raises:
             CheckpointError: if ``run`` is not the complete run directory of a detector.
             ConfigError: if the device does not exist.
         """
-        folder = Path(run)
+        folder = local_run(run)
         info = read_run(folder)
         if not info.detector:
             raise CheckpointError(

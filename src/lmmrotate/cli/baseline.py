@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmmrotate.cli.common import (
@@ -63,7 +62,7 @@ def _add_predict(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "images are cut into tiles and merged. Exit status 1: some images could not be read.",
     )
     parser.add_argument(
-        "--model", metavar="RUN", type=Path, required=True, help="run directory, or one of its checkpoints"
+        "--model", metavar="RUN", required=True, help="run directory, or one of its checkpoints"
     )
     add_running(parser)
     parser.add_argument(

@@ -126,7 +126,7 @@ class Predictor:
         """
         if torch_dtype not in DTYPES:
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; valid: {', '.join(DTYPES)}")
-        folder = _local_run(run)
+        folder = local_run(run)
         info = read_run(folder)
         if info.detector:
             raise CheckpointError(
@@ -275,7 +275,7 @@ class Predictor:
         return tuple(np.clip(calibrated, 0.0, 1.0).tolist())
 
 
-def _local_run(run: str | Path) -> Path:
+def local_run(run: str | Path) -> Path:
     """The folder of a run; one on the hub is downloaded first."""
     folder = model_path(run)
     if folder.exists() or not isinstance(run, str) or not _HUB_ID.fullmatch(run):

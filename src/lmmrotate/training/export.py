@@ -46,6 +46,8 @@ def export_checkpoint(
     info = None
     if (folder / RUN_FILE).exists():
         info = read_run(folder)
+        if info.detector:
+            raise ConfigError(f"{source}: holds a baseline detector, which has one layout only")
         if classes:
             raise ConfigError(f"classes: {source} is a run directory and has a class list of its own")
     codec = codec_from_json(info.codec) if info else make_codec(response_format, classes) if classes else None
