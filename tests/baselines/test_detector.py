@@ -225,11 +225,10 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         ("small.pth", "another shape"),
         ("text.pth", "cannot be read"),
         ("list.pth", "holds no weights by name"),
-        ("no/where", "neither a file nor a ResNet"),
+        ("", "neither a file nor a ResNet"),
     ):
-        path = str(tmp_path / name) if "." in name else name
         with pytest.raises(CheckpointError, match=message):
-            load_backbone_weights(build_backbone("resnet50"), path)
+            load_backbone_weights(build_backbone("resnet50"), str(tmp_path / name))
 
 
 @pytest.mark.parametrize("wh", [(128, 128), (300, 100), (7, 512), (1, 1), (50, 64)])

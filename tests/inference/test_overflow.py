@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lmmrotate.codec.base import Decoded
@@ -54,8 +55,8 @@ class Clerk:
 
 
 def predictor(clerk: Clerk) -> Predictor:
-    model: Any = SimpleNamespace(shown_wh=lambda wh: wh)
-    made = Predictor(model, CODEC, RunInfo(CODEC.to_json(), "", 64))
+    family: Any = SimpleNamespace(shown_wh=lambda wh: wh, model=torch.nn.Identity())
+    made = Predictor(family, CODEC, RunInfo(CODEC.to_json(), "", 64))
     made._writers = {KEEP: clerk, SPLIT: clerk}  # type: ignore[dict-item]
     return made
 

@@ -36,6 +36,9 @@ class Oracle:
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
 
+    def check_shape(self, wh: tuple[int, int]) -> None:
+        """Any."""
+
     def predict_pictures(
         self, names: Sequence[str], pictures: Sequence[Image.Image], options: object
     ) -> list[Prediction]:

@@ -1,8 +1,10 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
+from lmmrotate.baselines.config import BaselineConfig
 from lmmrotate.errors import ConfigError
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.options import config_from_mapping, config_to_yaml, differences, read_config
@@ -77,8 +79,11 @@ def test_differences_ignore_the_folder() -> None:
     assert differences(config, replace(config, seed=4), INCIDENTAL) == ["seed: 0 -> 4"]
 
 
-def test_every_option_explains_itself() -> None:
-    assert all(f.metadata["help"] for f in TrainConfig.__dataclass_fields__.values())
+@pytest.mark.parametrize("kind", [TrainConfig, BaselineConfig])
+def test_every_option_explains_itself(kind: type) -> None:
+    options = fields(kind)
+    assert all(option.metadata["help"] for option in options)
+    assert set(get_type_hints(kind)) == {option.name for option in options}, "what a file may set"
 
 
 @pytest.mark.parametrize("flag", ["true", "True", "false"])

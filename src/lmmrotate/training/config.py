@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lmmrotate.errors import ConfigError
 from lmmrotate.models.prompts import PUBLISHED_PROMPT
@@ -17,8 +16,6 @@ OVER_LONG = ("drop_boxes", "skip", "error")
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
     """Everything one training run depends on; see ``RunConfig``."""
-
-    whole_weights: ClassVar[Sequence[str]] = ("eval_data_path", "language_model_lora", "freeze_old_positions")
 
     model_name_or_path: str = option(
         "tiny",
@@ -108,3 +105,7 @@ class TrainConfig(RunConfig):
             )
         if self.load_in_4bit and not self.language_model_lora:
             raise ConfigError("load_in_4bit needs language_model_lora: frozen weights alone learn nothing")
+
+    @property
+    def whole_weights(self) -> Sequence[str]:
+        return (*super().whole_weights, "language_model_lora", "freeze_old_positions")

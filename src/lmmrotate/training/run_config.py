@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lmmrotate.data.augment import Augmentation
 from lmmrotate.data.mixing import check_mixing
@@ -30,9 +29,6 @@ class RunConfig:
     Names follow the published system where it has the option, Transformers' ``TrainingArguments``
     otherwise.
     """
-
-    whole_weights: ClassVar[Sequence[str]] = ("eval_data_path",)
-    """Options that need whole weights on every device."""
 
     data_path: tuple[str, ...] = option((), "manifests to train on; several must share one class list")
     output_dir: str = option("", "the run directory to write")
@@ -120,6 +116,11 @@ class RunConfig:
         if self.effective_batch_size is not None and self.effective_batch_size < 1:
             raise ConfigError(f"effective_batch_size must be above 0, got {self.effective_batch_size}")
         self.augmentation  # noqa: B018 - refuses impossible numbers
+
+    @property
+    def whole_weights(self) -> Sequence[str]:
+        """Options that need whole weights on every device."""
+        return ("eval_data_path",)
 
     @property
     def augmentation(self) -> Augmentation:
