@@ -9,8 +9,8 @@ DONE = echo "make $@: $$(( $$(date +%s) - start )) s"
 quickstart: $(VENV)/.dev ## synthesise data, train tiny, predict, evaluate, report
 	$(TIMED) $(PY) -m lmmrotate quickstart --folder quickstart; $(DONE)
 
-test: $(VENV)/.dev ## every test that this machine can run
-	$(TIMED) $(PY) -m pytest -q; $(DONE)
+test: $(VENV)/.dev ## every test that this machine can run, one file a core at a time
+	$(TIMED) $(PY) -m pytest -q -n logical --dist loadfile; $(DONE)
 
 check: $(VENV)/.dev ## format, lint, types, layers
 	$(TIMED) $(PY) -m ruff format --check .; $(PY) -m ruff check .; $(PY) -m mypy; \
