@@ -107,5 +107,5 @@ def _from_transformers(source: str) -> dict[str, Tensor]:
 
 
 def frozen_parts(backbone: Any, stages: int) -> list[nn.Module]:
-    """The stem and the first ``stages`` stages; none for 0 (mmdet's ``frozen_stages`` is one less for -1)."""
+    """The stem and the first ``stages`` stages, as mmdet's ``frozen_stages``; none for 0."""
     return [backbone.embedder, *backbone.encoder.stages[:stages]] if stages else []

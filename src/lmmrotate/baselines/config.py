@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lmmrotate.baselines.spec import ARCHITECTURES, BACKBONES, DetectorSpec
 from lmmrotate.errors import ConfigError
-from lmmrotate.training.options import check_above, check_not_negative, check_one_of, option
+from lmmrotate.training.options import check_not_negative, check_one_of, option
 from lmmrotate.training.run_config import RunConfig
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -52,7 +52,6 @@ class BaselineConfig(RunConfig):
         check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         check_one_of("lr_schedule", self.lr_schedule, SCHEDULES)
         check_not_negative(self, "warmup_steps", "momentum")
-        check_above(self, "channels")
         if not 0 <= self.frozen_stages <= _STAGES:
             raise ConfigError(f"frozen_stages must be from 0 to {_STAGES}, got {self.frozen_stages}")
         if (self.frozen_stages or self.norm_eval) and not self.backbone_weights:

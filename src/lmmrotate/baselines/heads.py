@@ -56,7 +56,7 @@ class Head(nn.Module, ABC):
     """Two branches of convolutions, the same for all levels: one for classes, one for boxes."""
 
     extra_levels: str
-    """How the pyramid makes its upper levels (``pyramid.EXTRA``)."""
+    """How the pyramid makes its upper levels (``Pyramid``)."""
 
     def __init__(self, spec: DetectorSpec, priors_a_cell: int, *, group_norm: bool) -> None:
         super().__init__()

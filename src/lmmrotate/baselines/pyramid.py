@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-EXTRA = ("on_input", "on_output")
-
 
 class Pyramid(nn.Module):
     """Three feature maps of a backbone as five of equal width."""
