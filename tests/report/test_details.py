@@ -88,6 +88,24 @@ def test_the_table_and_the_page(entries: list[Entry], manifest: Manifest, tmp_pa
     assert "No images to show." in (tmp_path / "c.html").read_text(), "they agree on every image"
 
 
+def test_pictures_are_without_what_a_detector_hardly_believes(
+    manifest: Manifest, predictions: Predictions, tmp_path: Path
+) -> None:
+    unsure = tuple(
+        replace(
+            p,
+            quads=np.concatenate([p.quads, np.tile(p.quads[:1] + 90, (30, 1, 1))]),
+            labels=(*p.labels, *([manifest.classes[0]] * 30)),
+            scores=(*([0.9] * len(p.labels)), *([0.1] * 30)),
+        )
+        for p in predictions.images
+    )
+    results = [("sure", predictions), ("unsure", replace(predictions, images=unsure))]
+    write_comparison(tmp_path / "c.html", compare(manifest, results, resamples=20), manifest)
+    page = (tmp_path / "c.html").read_text()
+    assert "No images to show." in page, "above its best threshold it says the same"
+
+
 def test_names_tell_results_apart(manifest: Manifest, predictions: Predictions) -> None:
     with pytest.raises(ConfigError, match="names of their own, got a, a"):
         compare(manifest, [("a", predictions), ("a", predictions)])

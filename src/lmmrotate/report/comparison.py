@@ -15,6 +15,7 @@ from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.errors import DataError
 from lmmrotate.evaluation.compare import Entry
+from lmmrotate.evaluation.results import Evaluation
 from lmmrotate.report.gallery import Scored, data_uri, picture, score_images
 from lmmrotate.report.page import facts_list, page_end, page_start, page_text
 from lmmrotate.report.palette import class_colours
@@ -111,7 +112,10 @@ def _page(entries: Sequence[Entry], manifest: Manifest, max_images: int, title: 
 
 
 def _gallery(entries: Sequence[Entry], manifest: Manifest, max_images: int) -> Iterator[str]:
-    scored = [score_images(entry.evaluation, manifest, entry.predictions) for entry in entries]
+    rules = [_at_best(entry) for entry in entries]
+    scored = [
+        score_images(rule, manifest, entry.predictions) for rule, entry in zip(rules, entries, strict=True)
+    ]
     rows = sorted(zip(*scored, strict=True), key=lambda row: (-_spread(row), row[0].record.image))
     chosen = [row for row in rows if _spread(row) > 0][:max_images]
     yield '<section id="images">\n<h2>Where they differ most</h2>\n'
@@ -120,27 +124,35 @@ def _gallery(entries: Sequence[Entry], manifest: Manifest, max_images: int) -> I
         return
     yield (
         f'<p class="note">{count(len(chosen), "image")} with the largest differences in F1. In each picture: '
-        "ground truth left, predictions right.</p>\n"
+        "ground truth left; predictions right, those above the score that gives the result its best mF1.</p>\n"
     )
     colours = class_colours(manifest.classes)
     most = _PICTURES_BYTES // (len(chosen) * len(entries))
     for row in chosen:
         yield f'<h3 class="path">{page_text(row[0].record.image)}</h3>\n<div class="gallery">\n'
-        for entry, item in zip(entries, row, strict=True):
+        for entry, rule, item in zip(entries, rules, row, strict=True):
             name = page_text(entry.name, 60)
             try:
-                image = picture(item, manifest, entry.evaluation, colours)
+                image = picture(item, manifest, rule, colours)
             except DataError as error:
                 yield f'<p class="note">{page_text(str(error), 300)}</p>\n'
                 break
             yield (
                 f'<figure class="panel"><figcaption><span class="path">{name}</span>'
-                f"<span>F1 {fraction(item.match.f1)}</span></figcaption>"
+                f"<span>F1 {fraction(item.match.f1)}</span>"
+                f"<span>scores from {fraction(rule.score_threshold, 2)}</span></figcaption>"
                 f'<img src="{data_uri(image, most)}" width="{image.width}" height="{image.height}" '
                 f'loading="lazy" alt="Ground truth and predictions of {name}"></figure>\n'
             )
         yield "</div>\n"
     yield "</section>\n"
+
+
+def _at_best(entry: Entry) -> Evaluation:
+    """The rules with the score threshold of the best mF1: a detector writes boxes of any score, for mAP's sake."""
+    _, best = entry.details.sweep.best_mf1()
+    given = entry.evaluation.score_threshold
+    return entry.evaluation if math.isnan(best) else replace(entry.evaluation, score_threshold=max(best, given))
 
 
 def _spread(row: Sequence[Scored]) -> float:
