@@ -35,6 +35,11 @@ class Stopped(LmmRotateError):
     """A training was told to stop (SIGTERM) and has saved a checkpoint."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in one line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 @dataclass(frozen=True)
 class Problem:
     """A piece of model output that was not turned into a box. Not an exception: it is counted.

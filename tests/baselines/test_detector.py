@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers import ResNetForImageClassification, ViTConfig, ViTModel
 
 from lmmrotate.baselines.backbone import build_backbone, load_backbone_weights
 from lmmrotate.baselines.canvas import fitted_wh, on_canvas
@@ -22,8 +23,9 @@ from lmmrotate.baselines.fcos import FcosHead
 from lmmrotate.baselines.finding import FindingOptions, find
 from lmmrotate.baselines.heads import Head, HeadOutput, Lesson, Targets
 from lmmrotate.baselines.losses import focal_loss
+from lmmrotate.baselines.pyramid import Pyramid
 from lmmrotate.baselines.retinanet import RetinaHead
-from lmmrotate.baselines.spec import DetectorSpec
+from lmmrotate.baselines.spec import DetectorSpec, spec_from_json
 from lmmrotate.errors import CheckpointError, ConfigError
 from lmmrotate.geometry.overlap import iou_matrix
 from lmmrotate.geometry.rboxes import RBoxes, rboxes_to_quads, regularize_le90
@@ -115,6 +117,9 @@ def test_doubles_and_unsure_boxes_are_left_out(arch: str) -> None:
     assert not len(find(head, output, FindingOptions(score_threshold=0.999))[0].quads)
     broken = HeadOutput(output.logits, output.geometry * math.nan, output.quality)
     assert not len(find(head, broken, FindingOptions())[0].quads)
+    if arch == "rotated_fcos":
+        flat = HeadOutput(output.logits, output.geometry * torch.tensor([1, 0, 1, 0, 1]), output.quality)
+        assert not len(find(head, flat, FindingOptions())[0].quads), "boxes without area"
     for wrong in ({"nms_iou": 1.5}, {"score_threshold": -1}, {"max_boxes": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             FindingOptions(**wrong)  # type: ignore[arg-type]
@@ -130,6 +135,83 @@ def test_candidates_are_the_surest_of_every_level() -> None:
     for level in output.logits[0].sigmoid().split(head.level_sizes):
         expected += level.flatten().sort(descending=True).values[:5].tolist()
     assert np.allclose(found.scores, sorted((value / 2 for value in expected), reverse=True))
+
+
+def test_anchors_stay_in_the_image() -> None:
+    head = ARCHITECTURES["rotated_retinanet"].head(spec("rotated_retinanet"))
+    rows = torch.tensor([0, 1])
+    for shift in (-30.0, 30.0):
+        found = head.boxes(torch.tensor([[shift, shift, 0, 0, 0]]).repeat(2, 1), rows)
+        assert found[:, :2].unique().tolist() == [0.0 if shift < 0 else 127.0]
+
+
+def test_losses_of_retinanet_by_hand() -> None:
+    head = ARCHITECTURES["rotated_retinanet"].head(spec("rotated_retinanet"))
+    anchors = head.anchors
+    labels = torch.full((1, len(anchors)), -1)  # type: ignore[arg-type]
+    labels[0, [3, 7]] = torch.tensor([0, 2])
+    labels[0, 8:] = -2
+    output = HeadOutput(torch.zeros(1, labels.shape[1], 3), torch.zeros(1, labels.shape[1], 5), None)
+    boxes = anchors[[3, 7]].clone()  # type: ignore[index]
+    boxes[0, 2] *= math.e  # one away in the logarithm of the longer side
+    boxes[1, 4] += 0.25
+    losses = head.losses(output, Targets(labels, boxes), torch.tensor([2.0, 4.0]))
+    logs = math.log(2) / 4  # -log(1 / 2), (1 / 2)^2
+    assert float(losses["classes"]) == pytest.approx((2 * 0.25 + 22 * 0.75) * logs / 2, rel=1e-5)
+    assert float(losses["boxes"]) == pytest.approx((1 + 0.25) / 4, rel=1e-5)
+
+
+def test_losses_of_fcos_by_hand() -> None:
+    head = ARCHITECTURES["rotated_fcos"].head(spec("rotated_fcos"))
+    labels = torch.full((1, 256 + 64 + 16 + 4 + 1), -1)
+    labels[0, [17, 256]] = torch.tensor([1, 0])  # points (12, 12) of stride 8 and (8, 8) of stride 16
+    boxes = torch.tensor([[12.0, 12, 16, 8, 0], [12, 8, 16, 8, 0]])
+    geometry = torch.zeros(1, labels.shape[1], 5)
+    geometry[0, 17, :4] = torch.tensor([1, 0.5, 0, 0.5])  # left half of it
+    geometry[0, 256, :4] = torch.tensor([0.25, 0.25, 0.25, 0.25])  # 8 by 8 at (8, 8)
+    quality = torch.zeros(1, labels.shape[1])
+    output = HeadOutput(torch.zeros(1, labels.shape[1], 3), geometry, quality)
+    centre = torch.tensor([1.0, math.sqrt(4 / 12)])
+    losses = head.losses(output, Targets(labels, boxes), torch.tensor([2.0, float(centre.sum())]))
+    costs = torch.tensor([math.log(2), math.log(2)])  # half of a box: IoU 1/2, and inside it
+    assert float(losses["boxes"]) == pytest.approx(float((centre * costs).sum() / centre.sum()), rel=1e-5)
+    assert float(losses["centreness"]) == pytest.approx(math.log(2), rel=1e-5)
+    logs = math.log(2) / 4
+    cells = labels.numel() * 3
+    assert float(losses["classes"]) == pytest.approx((2 * 0.25 + (cells - 2) * 0.75) * logs / 2, rel=1e-5)
+    said = head([torch.randn(1, 64, side, side) * 100 for side in (16, 8, 4, 2, 1)])
+    assert (said.geometry[..., :4] >= 0).all(), "distances are never negative"
+    assert (said.geometry[..., 4] < 0).any(), "angles may be"
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_detectors_begin_as_mmdets(arch: str) -> None:
+    """Small weights, every class thought to have a chance of 1 %; inputs normalised by ImageNet's numbers."""
+    torch.manual_seed(0)
+    detector = Detector(spec(arch))
+    head = detector.head
+    assert torch.allclose(head.class_logits.bias.sigmoid(), torch.tensor(0.01))  # type: ignore[union-attr]
+    assert float(head.class_logits.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
+    seen: list[torch.Tensor] = []
+    detector.backbone.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    detector.look(torch.full((1, 3, 128, 128), 255, dtype=torch.uint8))
+    expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert seen[0][0, :, 5, 5].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_upper_levels_of_the_pyramid() -> None:
+    """RetinaNet makes P6 of the backbone's last map, FCOS of P5 and P7 of what is positive in P6."""
+    torch.manual_seed(0)
+    maps = [torch.randn(1, width, side, side) for width, side in ((4, 32), (8, 16), (8, 8))]
+    for extra, conv in (("on_input", 8), ("on_output", 16)):
+        pyramid = Pyramid((4, 8, 8), 16, extra)
+        levels = pyramid(maps)
+        assert [level.shape[-1] for level in levels] == [32, 16, 8, 4, 2]
+        assert pyramid.extra[0].weight.shape[1] == conv
+        source = maps[-1] if extra == "on_input" else levels[2]
+        assert torch.allclose(levels[3], pyramid.extra[0](source))
+        last = levels[3] if extra == "on_input" else levels[3].clamp(min=0)
+        assert torch.allclose(levels[4], pyramid.extra[1](last))
 
 
 def test_focal_loss_by_hand() -> None:
@@ -217,25 +299,58 @@ def test_weights_of_torchvision_and_transformers(tmp_path: Path, name: str) -> N
         assert all(torch.equal(fresh.state_dict()[n], tensor) for n, tensor in expected.items())
 
 
+def test_weights_that_are_part_of_more(tmp_path: Path) -> None:
+    """Of a training's checkpoint, and of a classifier of Transformers."""
+    torch.manual_seed(0)
+    source = build_backbone("resnet-tiny")
+    expected = source.state_dict()
+    names = {f"module.backbone.{name}": tensor for name, tensor in torchvision_names(expected).items()}
+    torch.save({"epoch": 3, "state_dict": names}, tmp_path / "training.pth")
+    classifier = ResNetForImageClassification(source.config)
+    classifier.resnet.load_state_dict(expected)
+    classifier.save_pretrained(tmp_path / "whole")
+    for path in ("training.pth", "whole", "whole/model.safetensors"):
+        fresh = build_backbone("resnet-tiny")
+        load_backbone_weights(fresh, str(tmp_path / path))
+        assert all(torch.equal(fresh.state_dict()[n], tensor) for n, tensor in expected.items())
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     torch.save(torchvision_names(build_backbone("resnet18").state_dict()), tmp_path / "small.pth")
     (tmp_path / "text.pth").write_text("not weights")
+    (tmp_path / "empty.pth").write_text("")
     torch.save([1, 2], tmp_path / "list.pth")
+    torch.save(torch.nn.ReLU(), tmp_path / "module.pth")
+    broken = build_backbone("resnet-tiny").state_dict()
+    broken["encoder.stages.0.layers.0.layer.0.convolution.weight"][0] = math.nan
+    torch.save(broken, tmp_path / "broken.pth")
+    ViTModel(
+        ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16)
+    ).save_pretrained(tmp_path / "vit")
+    build_backbone("resnet-tiny").save_pretrained(tmp_path / "part")
+    stored = load_file(tmp_path / "part" / "model.safetensors")
+    kept = {name: tensor for name, tensor in stored.items() if "stages.2" not in name}
+    save_file(kept, tmp_path / "part" / "model.safetensors", metadata={"format": "pt"})
     for name, message in (
         ("small.pth", "another shape"),
-        ("text.pth", "cannot be read"),
+        ("text.pth", "no file of PyTorch's"),
+        ("module.pth", "could run code; save the state_dict"),
+        ("empty.pth", "cannot be read: EOFError"),
         ("list.pth", "holds no weights by name"),
+        ("broken.pth", "layer.0.convolution.weight holds NaN"),
+        ("vit", "tensors are missing"),
+        ("part", "tensors are missing and 0 have another shape, encoder.stages.2"),
         ("", "neither a file nor a ResNet"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            load_backbone_weights(build_backbone("resnet50"), str(tmp_path / name))
+            load_backbone_weights(build_backbone("resnet-tiny"), str(tmp_path / name))
 
 
 @pytest.mark.parametrize("wh", [(128, 128), (300, 100), (7, 512), (1, 1), (50, 64)])
 def test_images_are_fitted_into_the_square(wh: tuple[int, int]) -> None:
     shape = spec("rotated_fcos", side_px=100)
     assert shape.canvas_px == 128
-    pixels = on_canvas(Image.new("RGB", wh, (255, 0, 0)), 100, shape.canvas_px)
+    pixels = on_canvas(Image.new("RGB", wh, (255, 0, 0)), shape)
     assert pixels.shape == (3, 128, 128)
     width, height = fitted_wh(wh, 100)
     assert max(width, height) == 100
@@ -243,6 +358,11 @@ def test_images_are_fitted_into_the_square(wh: tuple[int, int]) -> None:
     red = (pixels == np.array([255, 0, 0], dtype=np.uint8)[:, None, None]).all(axis=0)
     assert red[:height, :width].all()
     assert red.sum() == width * height
+    black = on_canvas(Image.new("RGB", wh, (255, 0, 0)), spec("rotated_fcos", side_px=100, padding="black"))
+    outside = ~red
+    assert (black[:, outside] == 0).all()
+    assert np.ptp(pixels[:, outside], axis=1).tolist() == [0, 0, 0]
+    assert pixels[:, outside][:, 0].tolist() == [124, 116, 104], "ImageNet's mean: 0 once normalised"
 
 
 def test_every_part_gets_a_gradient_without_objects() -> None:
@@ -264,12 +384,21 @@ def test_unknown_shapes_are_refused() -> None:
         ({"backbone": "vgg"}, "valid: resnet50, resnet18"),
         ({"channels": 80}, "64, 96, 128"),
         ({"channels": 32}, "64, 96, 128"),
-        ({"image_square_length": 8}, "at least 32"),
+        ({"image_square_length": 8}, "from 32 to 8192"),
+        ({"image_square_length": 10**6}, "from 32 to 8192"),
+        ({"image_square_length": 64.5}, "a whole number, got 64.5"),
+        ({"padding": "white"}, "valid: mean, black"),
+        ({"classes": ()}, "classes must be names"),
+        ({"classes": (1, 2)}, "classes must be names"),
         ({"stacked_convs": -1}, "must not be negative"),
     ):
         settings = {"arch": "rotated_fcos", "classes": CLASSES, "image_square_length": 64} | wrong
         with pytest.raises(ConfigError, match=message):
             DetectorSpec(**settings)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="classes must be a list, got 'ab'"):
+        spec_from_json(spec("rotated_fcos").to_json() | {"classes": "ab"})
+    with pytest.raises(CheckpointError, match="unknown key colour"):
+        spec_from_json(spec("rotated_fcos").to_json() | {"colour": 1})
 
 
 def test_levels_of_odd_sizes_meet() -> None:

@@ -23,6 +23,7 @@ from lmmrotate.baselines.predictor import BaselinePredictor
 from lmmrotate.cli.main import main
 from lmmrotate.data.manifest import read_manifest
 from lmmrotate.data.predictions import Predictions, read_predictions
+from lmmrotate.data.records import Prediction
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
 from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.predictor import Predictor
@@ -152,13 +153,45 @@ def test_half_precision(config: Config) -> None:
     assert result.loss == pytest.approx(full.loss, rel=0.05)
 
 
-def test_validation_chooses_the_best(config: Config, data: Callable[..., Path]) -> None:
-    path = str(data())
-    result: BaselineResult = train_baseline(config(eval_data_path=(path,), eval_metric="mAP", max_steps=4))
-    state = json.loads((result.run_folder / "trainer_state.json").read_text())
+def test_validation_chooses_the_best(
+    config: Config, data: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the first of two: whatever the detector says, it then finds everything, and later nothing."""
+    path = data()
+    records = {str(number): record for number, record in enumerate(read_manifest(path).records)}
+    calls = []
+
+    def predict(self: BaselinePredictor, names: list[str], pictures: object, options: object) -> object:
+        calls.append(names)
+        last = sum(map(len, calls)) > len(records)
+        return [
+            Prediction(name, record.width, record.height)
+            if last
+            else Prediction(
+                name,
+                record.width,
+                record.height,
+                "",
+                record.quads,
+                record.labels,
+                (0.9,) * len(record.labels),
+            )
+            for name, record in ((name, records[name]) for name in names)
+        ]
+
+    monkeypatch.setattr(BaselinePredictor, "predict_pictures", predict)
+    options = config(eval_data_path=(str(path),), eval_metric="mAP", max_steps=4)
+    result: BaselineResult = train_baseline(options)
     assert result.validation is not None
     assert set(result.validation) >= {"mF1", "mAP", "mAP_nc"}
-    assert state["best_metric"] == pytest.approx(result.validation["mAP"])
+    assert result.validation["mAP"] == 1
+    checkpoints = result.run_folder / "checkpoints"
+    ended, first, last = (
+        weights(folder)["head.class_logits.bias"]
+        for folder in (result.run_folder, checkpoints / "checkpoint-2", checkpoints / "checkpoint-4")
+    )
+    assert torch.equal(ended, first)
+    assert not torch.equal(ended, last)
 
 
 def test_what_cannot_be_trained_is_told(config: Config, data: Callable[..., Path]) -> None:
@@ -172,6 +205,10 @@ def test_what_cannot_be_trained_is_told(config: Config, data: Callable[..., Path
         ({"optimizer": "adam"}, "valid: sgd, adamw"),
         ({"lr_schedule": "linear"}, "valid: step, cosine"),
         ({"lr_drop_epochs": (0.0,)}, "must be above 0"),
+        ({"lr_drop_epochs": (float("nan"),)}, "lr_drop_epochs must be finite"),
+        ({"lr_drop_epochs": (8.0, float("inf"))}, "lr_drop_epochs must be finite"),
+        ({"momentum": 1.5}, "from 0 to below 1, got 1.5"),
+        ({"padding": "white"}, "valid: mean, black"),
         ({"arch": "yolo"}, "valid: rotated_retinanet, rotated_fcos"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -87,6 +87,31 @@ def test_gradients_are_numbers_where_corners_and_edges_meet(dtype: torch.dtype) 
         assert torch.isfinite(tensor.grad).all()
 
 
+def test_gradients_where_edges_are_parallel() -> None:
+    """Those of the overlap, and at its kinks, where edges coincide, none beyond those of the two sides."""
+    pairs = [
+        ([5, 5, 20, 4, 0.3], [6, 6, 15, 5, 0.3]), ([5, 5, 10, 4, 0], [8, 6, 9, 7, 0]),
+        ([5, 5, 20, 4, 0], [4, 6, 5, 15, 0]), ([5, 5, 4, 2, 0], [8, 6, 20, 15, 0]),
+        ([5, 5, 10, 4, 0], [6, 5.5, 4, 9, math.pi / 2]), ([5, 5, 20, 4, 0.3], [5, 5, 20, 4, 0.3]),
+        ([5, 5, 4, 2, 0], [5, 6, 4, 2, 0]),
+    ]  # fmt: skip
+    both = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 10)
+
+    def value(rows: torch.Tensor) -> torch.Tensor:
+        return rotated_iou(rows[:, :5], rows[:, 5:])
+
+    leaf = both.clone().requires_grad_()
+    value(leaf).sum().backward()
+    assert leaf.grad is not None
+    for place in range(10):
+        step = torch.zeros(10, dtype=torch.float64)
+        step[place] = 1e-7
+        here = value(both)
+        sides = torch.stack([(value(both + step) - here) / 1e-7, (here - value(both - step)) / 1e-7])
+        assert (leaf.grad[:, place] > sides.min(0).values - 1e-5).all()
+        assert (leaf.grad[:, place] < sides.max(0).values + 1e-5).all()
+
+
 def test_descent_finds_a_box() -> None:
     """What the loss is for: from a box that barely overlaps to the wanted one."""
     wanted = torch.tensor([[20.0, 12.0, 30.0, 9.0, 0.6]])

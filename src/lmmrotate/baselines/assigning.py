@@ -18,6 +18,9 @@ from lmmrotate.geometry.rboxes import RBoxes
 
 Ints = npt.NDArray[np.int64]
 
+POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.4
+"""RetinaNet: an anchor is taught an object it overlaps so much, and background if it overlaps all less."""
+_BAND = 2048
 BACKGROUND = -1
 IGNORED = -2
 REACH_PX = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, np.inf))
@@ -36,14 +39,13 @@ class Assignment:
     """(P,) the object of every prior with a class, in the order of the priors."""
 
 
-def assign_by_iou(
-    anchor_quads: Quads, object_quads: Quads, labels: Ints, *, positive: float = 0.5, negative: float = 0.4
-) -> Assignment:
+def assign_by_iou(anchor_quads: Quads, object_quads: Quads, labels: Ints) -> Assignment:
     """RetinaNet's rule, mmdet's ``MaxIoUAssigner``.
 
     An anchor belongs to the object that it overlaps most (the first of several), with an IoU of at least
-    ``positive``; below ``negative`` it is background, between them ignored. Then every object in turn also
-    gets the anchors that overlap it most, however little, so that none is left out.
+    ``POSITIVE_IOU``; below ``NEGATIVE_IOU`` it is background, between them ignored. Then every object in turn
+    also gets the anchors that overlap it most, however little. Only an object that overlaps no anchor at all
+    is left out (mmdet gives it all anchors that overlap it by nothing).
 
     Args:
         anchor_quads: (N, 4, 2) pixels.
@@ -53,14 +55,13 @@ def assign_by_iou(
     most = np.zeros(len(anchor_quads))
     owner = np.zeros(len(anchor_quads), dtype=np.int64)
     best = np.zeros(len(object_quads))
-    group = np.array([[0, len(anchor_quads), 0, len(object_quads)]])
-    rows, columns, ious = overlapping_in_groups(anchor_quads, object_quads, group)
+    rows, columns, ious = _overlapping(anchor_quads, object_quads)
     order = np.lexsort((-columns, ious))  # later ones overwrite: the largest IoU, then the first object
     most[rows[order]], owner[rows[order]] = ious[order], columns[order]
     np.maximum.at(best, columns, ious)
     found = np.full(len(anchor_quads), IGNORED)
-    found[most < negative] = BACKGROUND
-    taught = most >= positive
+    found[most < NEGATIVE_IOU] = BACKGROUND
+    taught = most >= POSITIVE_IOU
     nearest = ious == best[columns]
     order = np.argsort(columns[nearest], kind="stable")  # object by object: the last one keeps an anchor
     owner[rows[nearest][order]] = columns[nearest][order]
@@ -69,14 +70,42 @@ def assign_by_iou(
     return Assignment(found, owner[taught])
 
 
-def assign_by_place(
-    grids: tuple[int, ...], objects: RBoxes, labels: Ints, *, radius: float = CENTRE_RADIUS
-) -> Assignment:
+def _overlapping(anchor_quads: Quads, object_quads: Quads) -> tuple[Ints, Ints, Floats]:
+    """Anchors, objects and IoUs of the pairs that count: all from ``NEGATIVE_IOU`` on, and of objects without
+    one at least the largest. So few polygons are cut: most pairs overlap by very little."""
+    left = np.arange(len(object_quads))
+    parts = []
+    for least in (NEGATIVE_IOU, NEGATIVE_IOU / 4, NEGATIVE_IOU / 16, 0.0):
+        rows, columns, ious = _band_by_band(anchor_quads, object_quads[left], least)
+        parts.append((rows, left[columns], ious))
+        left = np.delete(left, np.unique(columns))
+        if not len(left):
+            break
+    rows, columns, ious = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return rows, columns, ious
+
+
+def _band_by_band(anchor_quads: Quads, object_quads: Quads, least: float) -> tuple[Ints, Ints, Floats]:
+    """``overlapping_in_groups`` of all with all, looking at objects near an anchor's height only: anchors
+    follow each other line by line."""
+    bands = np.arange(0, len(anchor_quads), _BAND)
+    top, bottom = anchor_quads[..., 1].min(axis=1), anchor_quads[..., 1].max(axis=1)
+    top, bottom = np.minimum.reduceat(top, bands), np.maximum.reduceat(bottom, bands)
+    y = object_quads[..., 1]
+    near = (y.min(axis=1) < bottom[:, None]) & (y.max(axis=1) > top[:, None])
+    objects = np.nonzero(near)[1]
+    ends = near.sum(axis=1).cumsum()
+    groups = np.stack([bands, np.append(bands[1:], len(anchor_quads)), ends - near.sum(axis=1), ends], axis=1)
+    rows, columns, ious = overlapping_in_groups(anchor_quads, object_quads[objects], groups, least=least)
+    return rows, objects[columns], ious
+
+
+def assign_by_place(grids: tuple[int, ...], objects: RBoxes, labels: Ints) -> Assignment:
     """Rotated FCOS's rule, mmrotate's ``RotatedFCOSHead``.
 
-    A point is taught an object if it lies in it and, along the object's own axes, less than ``radius``
-    strides from its centre, and if the farthest of its sides is within the reach of the point's level; of
-    several objects the smallest, and of equal ones the first.
+    A point is taught an object if it lies in it and, along the object's own axes, less than
+    ``CENTRE_RADIUS`` strides from its centre, and if the farthest of its sides is within the reach of the
+    point's level; of several objects the smallest, and of equal ones the first.
 
     Args:
         grids: cells a side of each level; points are their centres (``priors.points``).
@@ -84,7 +113,7 @@ def assign_by_place(
         labels: (G,) class numbers.
     """
     places, strides = points(grids)
-    rows, columns = _points_near(grids, objects[:, :2], radius * np.sqrt(2))
+    rows, columns = _points_near(grids, objects[:, :2], CENTRE_RADIUS * np.sqrt(2))
     offset = places[rows] - objects[columns, :2]
     cos, sin = np.cos(objects[columns, 4]), np.sin(objects[columns, 4])
     along = np.abs(offset[:, 0] * cos + offset[:, 1] * sin)
@@ -93,7 +122,7 @@ def assign_by_place(
     farthest = np.maximum(half_w + along, half_h + across)
     reach = np.repeat(REACH_PX, [side * side for side in grids], axis=0)[rows]
     inside = (along < half_w) & (across < half_h)
-    inside &= np.maximum(along, across) < radius * strides[rows]
+    inside &= np.maximum(along, across) < CENTRE_RADIUS * strides[rows]
     inside &= (farthest >= reach[:, 0]) & (farthest <= reach[:, 1])
     rows, columns = rows[inside], columns[inside]
     order = np.lexsort((-columns, -objects[columns, 2] * objects[columns, 3]))  # the smallest comes last

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, first_line
 
 _SHAPES: Mapping[str, Mapping[str, Any]] = {
     "resnet50": {
@@ -26,6 +26,10 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 _LEVELS = ["stage2", "stage3", "stage4"]
+_INSIDE = ("state_dict", "model")
+"""Keys under which checkpoints of trainings hold weights."""
+_PREFIX = re.compile(r"(module\.|model\.|backbone\.|resnet\.)+")
+"""Of names of weights that were part of a larger model."""
 _BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(.+)")
 
 
@@ -44,11 +48,12 @@ def load_backbone_weights(backbone: Any, source: str) -> None:
     """Put pretrained weights into a backbone.
 
     Args:
-        source: a file of torchvision's or timm's weights (``.pth``, ``.safetensors``), or a directory or hub
-            id of a ResNet in Transformers' layout, such as ``microsoft/resnet-50``.
+        source: a file of torchvision's, timm's or Transformers' weights (``.pth``, ``.safetensors``), alone
+            or part of a larger model, or a directory or hub id of a ResNet in Transformers' layout, such as
+            ``microsoft/resnet-50``.
 
     Raises:
-        CheckpointError: if there are none, or those of another network.
+        CheckpointError: if there are none, those of another network, or some are no numbers.
     """
     path = Path(source)
     state = _from_file(path) if path.is_file() else _from_transformers(source)
@@ -61,24 +66,36 @@ def load_backbone_weights(backbone: Any, source: str) -> None:
             f"backbone_weights: {source} does not fit: {len(missing)} tensors are missing and {len(other)} "
             f"have another shape, {name} for one; it must hold the ResNet that 'backbone' names"
         )
+    broken = [n for n in wanted if n in state and not torch.isfinite(state[n]).all()]
+    if broken:
+        raise CheckpointError(f"backbone_weights: {source}: {broken[0]} holds NaN or infinity")
     backbone.load_state_dict({name: state.get(name, wanted[name]) for name in wanted})
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
+    stored: Any
     try:
         if path.suffix == ".safetensors":
             stored = load_file(path)
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read: it is no file of PyTorch's, or holds more than tensors by name, which "
+            "could run code; save the state_dict() alone"
+        ) from error
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {first_line(error)}") from error
+    inside = [stored[key] for key in _INSIDE if key in stored] if isinstance(stored, Mapping) else []
+    stored = inside[0] if inside else stored
     if not isinstance(stored, Mapping) or not all(isinstance(t, Tensor) for t in stored.values()):
         raise CheckpointError(f"{path}: holds no weights by name")
     return {_renamed(name): tensor for name, tensor in stored.items()}
 
 
 def _renamed(name: str) -> str:
-    """Torchvision's name of a weight as Transformers' one; other names as they are."""
+    """Transformers' name of a weight that may have torchvision's, or be part of a larger model."""
+    name = name.removeprefix(prefix[0]) if (prefix := _PREFIX.match(name)) else name
     if name.startswith(("conv1.", "bn1.")):
         part = "convolution" if name.startswith("conv1") else "normalization"
         return f"embedder.embedder.{part}.{name.split('.', 1)[1]}"
@@ -95,15 +112,17 @@ def _renamed(name: str) -> str:
 
 def _from_transformers(source: str) -> dict[str, Tensor]:
     try:
-        found = ResNetBackbone.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
+        found, loading = ResNetBackbone.from_pretrained(
+            source, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"backbone_weights: {source}: neither a file nor a ResNet of Transformers that could be loaded "
-            f"({first})"
+            f"({first_line(error)})"
         ) from error
+    # Transformers fills what is missing with random numbers.
     state: dict[str, Tensor] = found.state_dict()
-    return state
+    return {name: tensor for name, tensor in state.items() if name not in loading["missing_keys"]}
 
 
 def frozen_parts(backbone: Any, stages: int) -> list[nn.Module]:

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lmmrotate.baselines.spec import DetectorSpec
 from lmmrotate.models.preprocessing import IMAGENET_MEAN
 
 Pixels = npt.NDArray[np.uint8]
-_FILLING = tuple(round(255 * value) for value in IMAGENET_MEAN)
-"""Nearly 0 once it is normalised."""
+_MEAN = tuple(round(255 * value) for value in IMAGENET_MEAN)
 
 
 def fitted_wh(wh: tuple[int, int], side_px: int) -> tuple[int, int]:
@@ -19,12 +19,13 @@ def fitted_wh(wh: tuple[int, int], side_px: int) -> tuple[int, int]:
     return max(1, round(wh[0] * scale)), max(1, round(wh[1] * scale))
 
 
-def on_canvas(image: Image.Image, side_px: int, canvas_px: int) -> Pixels:
-    """An RGB image, as large as fits into ``side_px``, at the top left of (3, canvas_px, canvas_px)."""
-    wh = fitted_wh(image.size, side_px)
+def on_canvas(image: Image.Image, spec: DetectorSpec) -> Pixels:
+    """An RGB image, as large as fits into the square, at the top left of the canvas (3, S, S)."""
+    wh = fitted_wh(image.size, spec.image_square_length)
     if wh != image.size:
         image = image.resize(wh, Image.Resampling.BILINEAR)
-    canvas = np.empty((canvas_px, canvas_px, 3), dtype=np.uint8)
-    canvas[:] = _FILLING
+    canvas = np.zeros((spec.canvas_px, spec.canvas_px, 3), dtype=np.uint8)
+    if spec.padding == "mean":
+        canvas[:] = _MEAN
     canvas[: wh[1], : wh[0]] = np.asarray(image)
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))

@@ -12,7 +12,7 @@ MOST_ENLARGED = math.log(1000 / 16)
 
 
 def half_turn(angle: Tensor) -> Tensor:
-    """Angles in radians brought into [-pi/2, pi/2) by half turns."""
+    """Angles in radians brought into [-pi/2, pi/2] by half turns (the upper end by rounding only)."""
     return torch.remainder(angle + math.pi / 2, math.pi) - math.pi / 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lmmrotate.baselines.spec import ARCHITECTURES, BACKBONES, DetectorSpec
+from lmmrotate.baselines.spec import ARCHITECTURES, BACKBONES, PADDINGS, DetectorSpec
 from lmmrotate.errors import ConfigError
 from lmmrotate.training.options import check_not_negative, check_one_of, option
 from lmmrotate.training.run_config import RunConfig
@@ -17,7 +17,8 @@ _STAGES = 4
 @dataclass(frozen=True, kw_only=True)
 class BaselineConfig(RunConfig):
     """Everything one training run of a detector depends on; defaults are those of MMRotate's
-    ``schedule_1x`` for one GPU, but for the backbone's weights."""
+    ``schedule_1x`` for one GPU, but for the backbone, which is random and learned as a whole, and the
+    precision."""
 
     arch: str = option("rotated_fcos", f"the detector: {' or '.join(ARCHITECTURES)}")
     backbone: str = option("resnet50", f"{', '.join(BACKBONES)}")
@@ -27,6 +28,7 @@ class BaselineConfig(RunConfig):
         "layout, such as microsoft/resnet-50 (default: random)",
     )
     image_square_length: int = option(1024, "side in pixels of the square into which images are fitted")
+    padding: str = option("mean", f"what surrounds other shapes: {' or '.join(PADDINGS)}")
     channels: int = option(256, "channels of the feature pyramid and the head")
     stacked_convs: int = option(4, "layers of each of the head's two branches")
     frozen_stages: int = option(0, "stages of a pretrained backbone, with its stem, that are not trained")
@@ -51,7 +53,9 @@ class BaselineConfig(RunConfig):
         self.spec(("object",))  # refuses impossible shapes
         check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         check_one_of("lr_schedule", self.lr_schedule, SCHEDULES)
-        check_not_negative(self, "warmup_steps", "momentum")
+        check_not_negative(self, "warmup_steps")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum must be from 0 to below 1, got {self.momentum}")
         if not 0 <= self.frozen_stages <= _STAGES:
             raise ConfigError(f"frozen_stages must be from 0 to {_STAGES}, got {self.frozen_stages}")
         if (self.frozen_stages or self.norm_eval) and not self.backbone_weights:
@@ -68,6 +72,7 @@ class BaselineConfig(RunConfig):
             classes=classes,
             image_square_length=self.image_square_length,
             backbone=self.backbone,
+            padding=self.padding,
             channels=self.channels,
             stacked_convs=self.stacked_convs,
         )

@@ -56,7 +56,7 @@ class DetectionDataset(RecordDataset[Seen]):
         path, image, record = self.changed(index)
         labels = np.array([self._numbers[label] for label in record.labels], dtype=np.int64)
         lesson = ARCHITECTURES[spec.arch].teach(spec, boxes_on_canvas(record, spec), labels)
-        return Seen(on_canvas(image, spec.image_square_length, spec.canvas_px), lesson, path)
+        return Seen(on_canvas(image, spec), lesson, path)
 
 
 def boxes_on_canvas(record: ImageRecord, spec: DetectorSpec) -> RBoxes:

@@ -20,7 +20,7 @@ from lmmrotate.baselines.heads import Head, HeadOutput, Lesson, Targets
 from lmmrotate.baselines.pyramid import Pyramid
 from lmmrotate.baselines.retinanet import RetinaHead
 from lmmrotate.baselines.spec import DetectorSpec, spec_from_json
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, first_line
 from lmmrotate.geometry.rboxes import RBoxes
 from lmmrotate.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -105,5 +105,5 @@ def load_detector(folder: Path, description: Mapping[str, Any]) -> Detector:
         found = load_file(path)
         detector.load_state_dict(found)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path}: cannot be loaded: {first_line(error)}") from error
     return detector.eval()

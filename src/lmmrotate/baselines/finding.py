@@ -73,7 +73,7 @@ def _find(head: Head, output: HeadOutput, image: int, options: FindingOptions) -
         scores.append(values)
         first += size
     rboxes = torch.cat(boxes).cpu().double().numpy()
-    sound = np.isfinite(rboxes).all(axis=1)
+    sound = np.isfinite(rboxes).all(axis=1) & (rboxes[:, 2:4] > 0).all(axis=1)
     quads = rboxes_to_quads(rboxes[sound])
     labels_found = torch.cat(classes).cpu().numpy()[sound]
     scores_found = torch.cat(scores).cpu().double().numpy()[sound]

@@ -19,7 +19,7 @@ from lmmrotate.baselines.dataset import DetectionDataset, collate, with_objects
 from lmmrotate.baselines.detector import Detector
 from lmmrotate.baselines.predictor import DEFAULT, BaselinePredictor
 from lmmrotate.runs import RunInfo, installed_versions
-from lmmrotate.training.arguments import training_arguments
+from lmmrotate.training.arguments import images_an_update, training_arguments
 from lmmrotate.training.manifests import open_training_manifests
 from lmmrotate.training.order import EpochOrder
 from lmmrotate.training.running import begin, describe, last_validation, run_to_end
@@ -84,9 +84,8 @@ def train_baseline(config: BaselineConfig) -> BaselineResult:
         versions=installed_versions(),
     )
     arguments = training_arguments(config, folder)
-    update = config.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     validation = validation_of(config, BaselinePredictor(detector, info), DEFAULT, manifests[0].classes)
-    order = EpochOrder(dataset, update, config.seed)
+    order = EpochOrder(dataset, images_an_update(arguments), config.seed)
     trainer = DetectorTrainer(
         info,
         config,
@@ -135,7 +134,7 @@ class DetectorTrainer(RunTrainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> Any:
         config = self._config
         if self.lr_scheduler is None:
-            epoch = max(1, len(self._order) // self._images_an_update)
+            epoch = max(1, len(self._order) // images_an_update(self.args))
             drops = [round(drop * epoch) for drop in config.lr_drop_epochs]
             rate = partial(
                 rate_at,
@@ -145,15 +144,6 @@ class DetectorTrainer(RunTrainer):
             )
             self.lr_scheduler: Any = LambdaLR(optimizer or self.create_optimizer(), rate)
         return self.lr_scheduler
-
-    @property
-    def _images_an_update(self) -> int:
-        arguments = self.args
-        return int(
-            arguments.per_device_train_batch_size
-            * arguments.gradient_accumulation_steps
-            * arguments.world_size
-        )
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """What the lessons of the whole update count for, over all devices, (2,)."""

@@ -82,8 +82,7 @@ class BaselinePredictor:
             return []
         begin = time.perf_counter()
         detector = self._detector.eval()
-        spec = detector.spec
-        canvases = [on_canvas(one, spec.image_square_length, spec.canvas_px) for one in pictures]
+        canvases = [on_canvas(one, detector.spec) for one in pictures]
         pixels = torch.from_numpy(np.stack(canvases)).to(detector.mean.device)
         found = find(detector.head, detector.look(pixels), options)
         seconds = (time.perf_counter() - begin) / len(pictures)

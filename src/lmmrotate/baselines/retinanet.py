@@ -51,7 +51,9 @@ class RetinaHead(Head):
         }
 
     def boxes(self, geometry: Tensor, rows: Tensor) -> Tensor:
-        return decode_deltas(self.anchors[rows], geometry)
+        found = decode_deltas(self.anchors[rows], geometry)
+        # Objects stand in the image, as mmrotate's coder holds (``max_shape``).
+        return torch.cat([found[:, :2].clamp(0, self._spec.canvas_px - 1), found[:, 2:]], dim=1)
 
     @property
     def level_sizes(self) -> list[int]:

@@ -4,7 +4,8 @@ A box seen in the other's own frame is a convex outline, and the other one the r
 |y| <= h / 2. Clamping every point of the outline into that range moves what lies outside onto the border,
 where it encloses nothing: so the clamped outline encloses exactly the intersection. Its area is the line
 integral of clamp(x) over clamp(y) (Green's theorem), edge by edge in closed form. There is no sorting of
-corners and no special case, so that shared edges and equal boxes are as exact as any others.
+corners, so that shared edges and equal boxes are as exact as any others. Where edges coincide the overlap has
+a kink, and the gradient is one between those of its sides.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ def intersection_area(a: Tensor, b: Tensor) -> Tensor:
     # The part of every edge within |y| <= height, as shares of its length.
     low, high = y.clamp(-height, height), next_y.clamp(-height, height)
     rise = next_y - y
-    level = rise == 0  # contributes nothing, whatever its shares are
+    level = rise == 0  # encloses nothing, but would when it is turned: its mean is that of the whole edge
     rise = torch.where(level, torch.ones_like(rise), rise)
-    begin, end = ((limit - y) / rise for limit in (low, high))
     run = next_x - x
-    left, right = (x + run * share.clamp(0, 1) for share in (begin, end))
+    left, right = (
+        x + run * torch.where(level, float(whole), ((limit - y) / rise).clamp(0, 1))
+        for whole, limit in ((0, low), (1, high))
+    )
     mean = (left + right) / 2 - _mean_above(left - width, right - width)
     mean = mean + _mean_above(-width - left, -width - right)
     return ((high - low) * mean).sum(-1).clamp(min=0)

@@ -20,7 +20,7 @@ from lmmrotate.codec.shown import as_shown
 from lmmrotate.data.images import read_image, to_rgb
 from lmmrotate.data.predictions import PredictionsHeader
 from lmmrotate.data.records import Prediction
-from lmmrotate.errors import CheckpointError, ConfigError, Problem
+from lmmrotate.errors import CheckpointError, ConfigError, Problem, first_line
 from lmmrotate.inference.calibration import ScoreCalibration, read_calibration
 from lmmrotate.inference.decoding import Answer, DecodingOptions, Writer
 from lmmrotate.inference.overflow import MOST_SPLITS, can_split, joined, quarters
@@ -308,7 +308,7 @@ def on_device(module: Module, device: str | None, dtype: torch.dtype | None = No
     try:
         return module.to(device=name, dtype=dtype)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"device {name!r} cannot be used: {first_line(error)}") from error
 
 
 def own_device(local_rank: int) -> str | None:

@@ -8,9 +8,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError, first_line
 from lmmrotate.models.base import FamilyOptions
-from lmmrotate.models.hub import first_line
 
 _ANSWER = "THE-ANSWER-STANDS-HERE"
 

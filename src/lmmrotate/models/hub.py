@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, first_line
 
 
 def checkpoint_config(name: str, known: Sequence[str], revision: str | None = None) -> dict[str, Any]:
@@ -71,8 +71,3 @@ def _hub_config(name: str, revision: str | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: not found locally or on the hub: {first_line(error)}") from error
     return dict(config)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

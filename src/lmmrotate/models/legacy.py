@@ -26,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lmmrotate.errors import CheckpointError
+from lmmrotate.errors import CheckpointError, first_line
 from lmmrotate.models.legacy_layout import (
     HEAD_BIAS,
     Settings,
@@ -161,9 +161,7 @@ def _read_weights(folder: Path) -> Weights:
             try:
                 weights.update(load(folder / file))
             except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
-                raise CheckpointError(
-                    f"{folder / file}: cannot be read: {str(error).splitlines()[0]}"
-                ) from error
+                raise CheckpointError(f"{folder / file}: cannot be read: {first_line(error)}") from error
         return weights
     raise CheckpointError(f"{folder}: holds neither model.safetensors nor pytorch_model.bin")
 

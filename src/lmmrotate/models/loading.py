@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from lmmrotate.assets import TINY, model_path
-from lmmrotate.errors import CheckpointError, ConfigError
+from lmmrotate.errors import CheckpointError, ConfigError, first_line
 from lmmrotate.models.base import FamilyOptions, ModelFamily
-from lmmrotate.models.hub import checkpoint_config, first_line
+from lmmrotate.models.hub import checkpoint_config
 
 FAMILIES = {
     "florence2": "florence2.Florence2Family",

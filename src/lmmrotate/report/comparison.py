@@ -124,7 +124,7 @@ def _gallery(entries: Sequence[Entry], manifest: Manifest, max_images: int) -> I
         return
     yield (
         f'<p class="note">{count(len(chosen), "image")} with the largest differences in F1. In each picture: '
-        "ground truth left; predictions right, those above the score that gives the result its best mF1.</p>\n"
+        "ground truth left; predictions right, from the score on that gives the result its best mF1.</p>\n"
     )
     colours = class_colours(manifest.classes)
     most = _PICTURES_BYTES // (len(chosen) * len(entries))
@@ -149,10 +149,12 @@ def _gallery(entries: Sequence[Entry], manifest: Manifest, max_images: int) -> I
 
 
 def _at_best(entry: Entry) -> Evaluation:
-    """The rules with the score threshold of the best mF1: a detector writes boxes of any score, for mAP's sake."""
+    """The rules with the threshold of the best mF1: for mAP's sake detectors write boxes of any score."""
     _, best = entry.details.sweep.best_mf1()
     given = entry.evaluation.score_threshold
-    return entry.evaluation if math.isnan(best) else replace(entry.evaluation, score_threshold=max(best, given))
+    return (
+        entry.evaluation if math.isnan(best) else replace(entry.evaluation, score_threshold=max(best, given))
+    )
 
 
 def _spread(row: Sequence[Scored]) -> float:

@@ -81,11 +81,18 @@ def training_arguments(config: RunConfig, folder: Path, **schedule: Any) -> Trai
     return arguments
 
 
+def images_an_update(arguments: TrainingArguments) -> int:
+    """Over all devices and accumulation steps."""
+    return int(
+        arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    )
+
+
 def _use_one_gpu(arguments: TrainingArguments) -> None:
     """Without a launcher Trainer would copy the model to all GPUs at every step, which is slow."""
     if arguments.n_gpu > 1:
         log.warning(
-            "training on one of %d GPUs; torchrun --nproc_per_node %d -m lmmrotate train … uses all",
+            "training on one of %d GPUs; torchrun --nproc_per_node %d -m lmmrotate … uses all",
             arguments.n_gpu,
             arguments.n_gpu,
         )

@@ -15,7 +15,7 @@ from lmmrotate.models.base import ModelFamily
 from lmmrotate.models.loading import load_family
 from lmmrotate.runs import RunInfo, installed_versions
 from lmmrotate.training.answer_trainer import AnswerTrainer, Collator
-from lmmrotate.training.arguments import training_arguments
+from lmmrotate.training.arguments import images_an_update, training_arguments
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.dataset import AnswerCounts, build_answers
 from lmmrotate.training.manifests import open_training_manifests
@@ -122,12 +122,9 @@ def train(config: TrainConfig) -> TrainResult:
         lr_scheduler_type="cosine",
         warmup_steps=config.warmup_ratio,  # below 1, Trainer reads it as a share
     )
-    images_per_update = (
-        config.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    )
     validation = validation_of(config, Predictor(family, codec, info), _VALIDATION, manifests[0].classes)
     lengths = dataset.lengths if config.group_by_length else None
-    order = EpochOrder(dataset, images_per_update, config.seed, lengths)
+    order = EpochOrder(dataset, images_an_update(arguments), config.seed, lengths)
     trainer = AnswerTrainer(
         family,
         info,

@@ -65,9 +65,7 @@ class RunConfig:
     precision: str = option("auto", "auto (bf16 where the GPU has it, else fp32), fp32, bf16 or fp16")
     deepspeed: str | None = option(None, "DeepSpeed configuration (JSON); recipes/deepspeed has some")
     seed: int = option(0, "random seed")
-    eval_data_path: tuple[str, ...] = option(
-        (), "manifests to validate on, by writing answers as predict does"
-    )
+    eval_data_path: tuple[str, ...] = option((), "manifests to validate on, predicted as by predict")
     eval_image_folder: tuple[str, ...] = option((), "their image folders (default: beside each manifest)")
     eval_images: int = option(200, "images of them, spread evenly; 0 for all")
     eval_metric: str = option("mF1", "mF1, mAP or mAP_nc; what the best checkpoint is chosen by")

@@ -22,7 +22,7 @@ from transformers import (
 
 from lmmrotate.data.jsonl import write_text_atomic
 from lmmrotate.data.streaming import ManifestFile
-from lmmrotate.errors import CheckpointError, ConfigError, Stopped
+from lmmrotate.errors import CheckpointError, ConfigError, Stopped, first_line
 from lmmrotate.runs import RunInfo, read_run
 from lmmrotate.training.checkpoints import last_complete_checkpoint, remove_incomplete_checkpoints
 from lmmrotate.training.options import config_to_yaml
@@ -145,8 +145,7 @@ def _run(trainer: RunTrainer, resume: Path | None) -> Any:
         if trainer.state.global_step > int(resume.name.split("-")[1]):
             raise  # it went on, and failed later for another reason
         raise CheckpointError(
-            f"{resume}: cannot be continued ({str(error).splitlines()[0]}); "
-            "remove it to go on from the one before"
+            f"{resume}: cannot be continued ({first_line(error)}); remove it to go on from the one before"
         ) from error
 
 

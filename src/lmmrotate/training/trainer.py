@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from lmmrotate.errors import TrainingError
+from lmmrotate.errors import TrainingError, first_line
 from lmmrotate.runs import RunInfo, weights_digest
 from lmmrotate.training.checkpoints import last_complete_checkpoint
 from lmmrotate.training.order import EpochOrder
@@ -125,7 +125,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
             raise TrainingError(
-                f"{folder} could not be written ({str(error).splitlines()[0]}); {self._last_checkpoint()}; "
+                f"{folder} could not be written ({first_line(error)}); {self._last_checkpoint()}; "
                 "make room, and the same command goes on from there"
             ) from error
 
