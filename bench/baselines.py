@@ -1,10 +1,14 @@
 """Both baseline detectors and the embedded model on the same synthetic tiles, in one table.
 
-Run ``python bench/baselines.py [--folder runs/baselines] [--tiles 4000]``. The detectors learn, from random
-weights, the first tiles that the last stage of the embedded model's pretraining has learned from; all three
-are judged on the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. What is finished
-is taken over, so that the script goes on where it was interrupted. How long they learn stands in
-``recipes/baselines/synthetic-*.yaml``.
+Run ``python bench/baselines.py [--folder runs/baselines]``. The detectors learn, from random weights, the first
+4,000 tiles that the last stage of the embedded model's pretraining has learned from; all three are judged on
+the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. How long they learn stands in
+``recipes/baselines/synthetic-*.yaml``: hours. What is finished is taken over, so that the script goes on where
+it was interrupted, and so that a run may be made beside it, faster, by one process a core (``--draw`` ends
+after drawing)::
+
+    OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m lmmrotate baseline train \\
+        --config recipes/baselines/synthetic-rotated_fcos.yaml --output_dir runs/baselines/rotated_fcos
 """
 
 from __future__ import annotations
@@ -40,17 +44,20 @@ from lmmrotate.training.scenes import SceneDataset
 RECIPES = Path(__file__).parents[1] / "recipes"
 JOINT_SEED = 2  # of the embedded model's last stage
 HELD_OUT_SEED, HELD_OUT_TILES, HELD_OUT_DENSITY = 1000, 300, 20
+TILES = 4000
 BATCH = 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/baselines"))
-    parser.add_argument("--tiles", type=int, default=4000, help="to train on")
+    parser.add_argument("--draw", action="store_true", help="only draw the tiles to train on")
     parser.add_argument("--archs", nargs="+", default=["rotated_fcos", "rotated_retinanet"])
     options = parser.parse_args()
     pretraining = read_config(PretrainConfig, RECIPES / "tiny.yaml", {})
-    train = draw(options.folder / "train", pretraining, options.tiles)
+    train = draw(options.folder / "train", pretraining)
+    if options.draw:
+        return
     spec = SceneSpec(256, 256, pretraining.gsd_m, HELD_OUT_DENSITY, pretraining.classes)  # type: ignore[arg-type]
     held_out = options.folder / "val"
     synthesise(held_out, HELD_OUT_TILES, spec, seed=HELD_OUT_SEED, split="val", progress=True)
@@ -72,16 +79,16 @@ def main() -> None:
     Console().print(f"{torch.get_num_threads()} threads; {options.folder / 'compare.html'}")
 
 
-def draw(folder: Path, pretraining: PretrainConfig, count: int) -> Path:
+def draw(folder: Path, pretraining: PretrainConfig) -> Path:
     """The first scenes of the embedded model's last stage as a manifest."""
     path = folder / "train.jsonl"
     if path.exists():
         return path
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    scenes = SceneDataset(pretraining.mix, JOINT_SEED, count)
+    scenes = SceneDataset(pretraining.mix, JOINT_SEED, TILES)
     loader = DataLoader(scenes, batch_size=None, num_workers=2, collate_fn=lambda sample: sample)
     records = []
-    for sample in track(loader, "drawing", total=count):
+    for sample in track(loader, "drawing", total=TILES):
         Image.fromarray(sample.pixels).save(folder / sample.record.image, compress_level=1)
         records.append(sample.record)
     Manifest("synthetic", "train", pretraining.mix.specs[0].classes, tuple(records), folder).write(path)
