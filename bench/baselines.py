@@ -1,11 +1,11 @@
 """Both baseline detectors and the embedded model on the same synthetic tiles, in one table.
 
-Run ``python bench/baselines.py [--folder runs/baselines]``. The detectors learn, from random weights, the first
+Run ``python bench/baselines.py [--folder runs/baselines]``. From random weights the detectors learn the first
 4,000 tiles that the last stage of the embedded model's pretraining has learned from; all three are judged on
 the 300 held-out tiles of ``bench/tiny_accuracy.py``, in one ``compare`` table. How long they learn stands in
-``recipes/baselines/synthetic-*.yaml``: hours. What is finished is taken over, so that the script goes on where
-it was interrupted, and so that a run may be made beside it, faster, by one process a core (``--draw`` ends
-after drawing)::
+``recipes/baselines/synthetic-*.yaml``: hours. What is finished is taken over, so that the script goes on
+where it was interrupted, and so that a run may be made beside it, faster, by one process a core (``--draw``
+ends after drawing)::
 
     OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m lmmrotate baseline train \\
         --config recipes/baselines/synthetic-rotated_fcos.yaml --output_dir runs/baselines/rotated_fcos
