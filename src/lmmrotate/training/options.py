@@ -51,9 +51,9 @@ def check_common(options: DataclassInstance) -> None:
     """What holds for every command: finite numbers, no null bytes, a seed that all libraries take."""
     for f in fields(options):
         value = getattr(options, f.name)
-        parts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, float) and not isfinite(part) for part in parts):
-            raise ConfigError(f"{f.name} must be finite, got {value}")
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, float) and not isfinite(part):
+                raise ConfigError(f"{f.name} must be a finite number, got {part}")
         if "\0" in str(value):
             raise ConfigError(f"{f.name} contains a null byte")
         if f.name == "seed" and not 0 <= value < 2**32:
