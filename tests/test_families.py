@@ -390,11 +390,8 @@ def test_coordinates_survive_the_resize(model_type: str, wh: tuple[int, int]) ->
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_threads")
-@pytest.mark.parametrize(
-    ("model_type", "options"),
-    [("florence2", {}), ("florence2", {"load_in_4bit": True}), ("florence2", {"precision": "bf16"}),
-     ("qwen2_5_vl", {"load_in_4bit": True})], ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"load_in_4bit": True}, {"precision": "bf16"}], ids=str)
+@pytest.mark.parametrize("model_type", ["florence2", "qwen2_5_vl"])
 def test_frozen_weights_in_fewer_bits(
     data: Data, tmp_path: Path, model_type: str, options: dict[str, object]
 ) -> None:

@@ -119,13 +119,14 @@ def pretrained(folder: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.distributed
+@pytest.mark.parametrize("arch", ARCHS)
 def test_processes_and_accumulation_change_nothing(
-    config: Config, tmp_path: Path, data: Callable[..., Path]
+    config: Config, tmp_path: Path, data: Callable[..., Path], arch: str
 ) -> None:
     """An update of four images: at once, in two steps, and by two processes."""
     manifest = str(data(counts=(1, 2, 0, 3, 1)))
     options = {
-        "data_path": (manifest,), "max_steps": 3, "norm_eval": True, "skip_empty": False,
+        "data_path": (manifest,), "arch": arch, "max_steps": 3, "norm_eval": True, "skip_empty": False,
         "backbone_weights": pretrained(tmp_path / "backbone"), "optimizer": "sgd", "learning_rate": 1e-3,
     }  # fmt: skip
     whole = train_baseline(config(**options, output_dir=str(tmp_path / "whole")))

@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.4
 """RetinaNet: an anchor is taught an object it overlaps so much, and background if it overlaps all less."""
-_BAND = 2048
+_BAND = 2048  # anchors
 BACKGROUND = -1
 IGNORED = -2
 REACH_PX = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, np.inf))
@@ -72,32 +72,27 @@ def assign_by_iou(anchor_quads: Quads, object_quads: Quads, labels: Ints) -> Ass
 
 def _overlapping(anchor_quads: Quads, object_quads: Quads) -> tuple[Ints, Ints, Floats]:
     """Anchors, objects and IoUs of the pairs that count: all from ``NEGATIVE_IOU`` on, and of objects without
-    one at least the largest. So few polygons are cut: most pairs overlap by very little."""
+    one at least the largest. So few polygons are cut: most pairs overlap by very little. Anchors follow each
+    other line by line, so that band by band only objects near its height are looked at."""
+    bands = np.arange(0, len(anchor_quads), _BAND)
+    ends = np.append(bands[1:], len(anchor_quads))
+    top = np.minimum.reduceat(anchor_quads[..., 1].min(axis=1), bands)
+    bottom = np.maximum.reduceat(anchor_quads[..., 1].max(axis=1), bands)
     left = np.arange(len(object_quads))
     parts = []
     for least in (NEGATIVE_IOU, NEGATIVE_IOU / 4, NEGATIVE_IOU / 16, 0.0):
-        rows, columns, ious = _band_by_band(anchor_quads, object_quads[left], least)
-        parts.append((rows, left[columns], ious))
-        left = np.delete(left, np.unique(columns))
+        y = object_quads[left, :, 1]
+        near = (y.min(axis=1) < bottom[:, None]) & (y.max(axis=1) > top[:, None])
+        objects = left[np.nonzero(near)[1]]
+        last = near.sum(axis=1).cumsum()
+        groups = np.stack([bands, ends, np.append(0, last[:-1]), last], axis=1)
+        rows, columns, ious = overlapping_in_groups(anchor_quads, object_quads[objects], groups, least=least)
+        parts.append((rows, objects[columns], ious))
+        left = np.setdiff1d(left, objects[columns])
         if not len(left):
             break
     rows, columns, ious = (np.concatenate(part) for part in zip(*parts, strict=True))
     return rows, columns, ious
-
-
-def _band_by_band(anchor_quads: Quads, object_quads: Quads, least: float) -> tuple[Ints, Ints, Floats]:
-    """``overlapping_in_groups`` of all with all, looking at objects near an anchor's height only: anchors
-    follow each other line by line."""
-    bands = np.arange(0, len(anchor_quads), _BAND)
-    top, bottom = anchor_quads[..., 1].min(axis=1), anchor_quads[..., 1].max(axis=1)
-    top, bottom = np.minimum.reduceat(top, bands), np.maximum.reduceat(bottom, bands)
-    y = object_quads[..., 1]
-    near = (y.min(axis=1) < bottom[:, None]) & (y.max(axis=1) > top[:, None])
-    objects = np.nonzero(near)[1]
-    ends = near.sum(axis=1).cumsum()
-    groups = np.stack([bands, np.append(bands[1:], len(anchor_quads)), ends - near.sum(axis=1), ends], axis=1)
-    rows, columns, ious = overlapping_in_groups(anchor_quads, object_quads[objects], groups, least=least)
-    return rows, objects[columns], ious
 
 
 def assign_by_place(grids: tuple[int, ...], objects: RBoxes, labels: Ints) -> Assignment:

@@ -28,7 +28,7 @@ class BaselineConfig(RunConfig):
         "layout, such as microsoft/resnet-50 (default: random)",
     )
     image_square_length: int = option(1024, "side in pixels of the square into which images are fitted")
-    padding: str = option("mean", f"what surrounds other shapes: {' or '.join(PADDINGS)}")
+    padding: str = option("mean", f"colour around images that are not square: {' or '.join(PADDINGS)}")
     channels: int = option(256, "channels of the feature pyramid and the head")
     stacked_convs: int = option(4, "layers of each of the head's two branches")
     frozen_stages: int = option(0, "stages of a pretrained backbone, with its stem, that are not trained")
