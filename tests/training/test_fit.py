@@ -1,11 +1,8 @@
 import inspect
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +21,6 @@ from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
-from lmmrotate.training.checkpoints import last_complete_checkpoint
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.dataset import AnswerDataset, Example
 from lmmrotate.training.fit import train
@@ -92,27 +88,6 @@ def test_every_epoch_is_drawn_anew(config: Config, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(AnswerDataset, "__getitem__", watch)
     train(config(dataset_mode="balanced concat", per_device_train_batch_size=2))
     assert read == [0] * 4 + [1] * 4
-
-
-def test_killed_run_goes_on(config: Config, tmp_path: Path) -> None:
-    """A real ``kill -9`` in the middle of training, then the same command again."""
-    settings = config(max_steps=60, save_steps=5)
-    path = tmp_path / "run.yaml"
-    path.write_text(config_to_yaml(settings))
-    command = [sys.executable, "-m", "lmmrotate", "train", "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    run = Path(settings.output_dir)
-    deadline = time.monotonic() + 120
-    while last_complete_checkpoint(run) is None and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "training ended before it could be killed"
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout)
-    assert result["steps"] == 60
-    assert result["resumed_from"].startswith("checkpoint-")
-    assert "going on from" in done.stderr
-    assert Predictor.from_run(run).classes
 
 
 def record_reading(path: str, replace_attribute: Callable[[object, str, object], None]) -> None:
