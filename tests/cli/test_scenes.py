@@ -80,7 +80,7 @@ def test_comparing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main([*command, "--names", "right", "off", "--report", f"{folder}/c.html"]) == 0
     out = capsys.readouterr().out
-    assert "mF1 less the first" in out
+    assert "best mF1 less 1st" in out
     assert "Where they differ most" in (folder / "c.html").read_text()
     assert main([*command, "--json"]) == 0
     assert '"less_the_first"' in capsys.readouterr().out

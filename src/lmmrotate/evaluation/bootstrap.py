@@ -20,6 +20,7 @@ from lmmrotate.evaluation.matching import Detections, Floats, Ints, Outcome, Ran
 from lmmrotate.evaluation.sweeps import mean_of, ratios
 
 RESAMPLES = 1000
+METRICS = ("mAP", "mAP_nc", "mF1", "best_mF1")
 _AT_ONCE = 20
 
 
@@ -28,7 +29,7 @@ class Draws:
     """Metrics of every draw: what an interval is read from."""
 
     metrics: Mapping[str, Floats]
-    """By name ("mAP", "mAP_nc", "mF1"), (R,); NaN where a draw has no object."""
+    """By name (``METRICS``), (R,); NaN where a draw has no object."""
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """The percentile interval of one metric."""
@@ -63,26 +64,27 @@ def draw(
     image_count: int,
     *,
     score_threshold: float = 0.0,
+    best_threshold: float = 0.0,
     rounded_steps: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Draws:
-    """mAP, mAP_nc and mF1 of data sets drawn from the images of this one.
+    """mAP, mAP_nc, mF1 and best mF1 of data sets drawn from the images of this one.
 
     Args:
         rankings: of the detections by falling score, and without scores.
         outcomes: by each.
         image_count: how many images there are, also those without a row.
-        score_threshold: detections below it do not count in F1.
+        score_threshold: detections below it do not count in mF1.
+        best_threshold: that of the best mF1 on all images; in no draw is another looked for.
         seed: the same draws for the same seed and number of images, whatever the detections.
     """
     counted = ~truths.ignore
     by_score, in_order = rankings
     class_count = len(by_score.starts) - 1
-    sure = detections.score >= score_threshold
     by_rank, even = outcomes
 
-    def part(seeds: range) -> tuple[Floats, Floats, Floats]:
+    def part(seeds: range) -> tuple[Floats, ...]:
         weights = np.stack([_weights(seed, number, image_count) for number in seeds])
         objects = np.stack(
             [
@@ -97,18 +99,21 @@ def draw(
                 ranking.rows, ranking.starts, *flags, detections.image, weights, objects, rounded_steps
             )
 
-        kept = Outcome(by_rank.true & sure, by_rank.false & sure)
-        f1 = ratios(*aps(by_score, kept)[1:], objects)[2]
-        return tuple(  # type: ignore[return-value]
-            np.array([mean_of(v, n > 0) for v, n in zip(values, objects, strict=True)])
-            for values in (aps(by_score, by_rank)[0], aps(in_order, even)[0], f1)
+        def f1(threshold: float) -> Floats:
+            sure = detections.score >= threshold
+            kept = Outcome(by_rank.true & sure, by_rank.false & sure)
+            return ratios(*aps(by_score, kept)[1:], objects)[2]
+
+        values = aps(by_score, by_rank)[0], aps(in_order, even)[0], f1(score_threshold), f1(best_threshold)
+        return tuple(
+            np.array([mean_of(one, n > 0) for one, n in zip(metric, objects, strict=True)])
+            for metric in values
         )
 
     parts = [range(i, min(i + _AT_ONCE, resamples)) for i in range(0, resamples, _AT_ONCE)]
     with ThreadPoolExecutor(core_count()) as pool:
         columns = zip(*pool.map(part, parts), strict=True)
-        names = ("mAP", "mAP_nc", "mF1")
-        return Draws({name: np.concatenate(some) for name, some in zip(names, columns, strict=True)})
+        return Draws({name: np.concatenate(some) for name, some in zip(METRICS, columns, strict=True)})
 
 
 def _weights(seed: int, number: int, images: int) -> Ints:

@@ -9,12 +9,10 @@ from typing import Any
 from lmmrotate.data.manifest import Manifest
 from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import ConfigError
-from lmmrotate.evaluation.bootstrap import RESAMPLES, Draws
+from lmmrotate.evaluation.bootstrap import METRICS, RESAMPLES, Draws
 from lmmrotate.evaluation.details import Details
 from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.evaluation.results import Evaluation
-
-METRICS = ("mAP", "mAP_nc", "mF1")
 
 
 @dataclass(frozen=True)

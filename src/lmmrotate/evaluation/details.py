@@ -151,6 +151,7 @@ def details_of(
             outcomes,
             image_count,
             score_threshold=score_threshold,
+            best_threshold=sweep.best_mf1()[1],
             rounded_steps=rounded,
             resamples=resamples,
         )

@@ -25,7 +25,7 @@ from lmmrotate.report.text import count, fraction, printable
 HEADINGS = (
     *("mAP", "mAP_nc", "best mAP_nc", "mF1", "best mF1", "mAP 50:95", "boxes", "images/s", "boxes/s"),
     *("parameters", "training"),
-    *("mAP less the first", "95 % interval", "p", "mF1 less the first", "95 % interval", "p"),
+    *("mAP less 1st", "95 % interval", "p", "best mF1 less 1st", "95 % interval", "p"),
 )
 _PICTURES_BYTES = 7_000_000
 
@@ -55,7 +55,7 @@ def _cells(entry: Entry) -> Iterator[str]:
         yield "-" if math.isnan(speed) else f"{speed:.3g}"
     yield "-" if entry.parameters is None else f"{entry.parameters:,}"
     yield "-" if entry.trained_seconds is None else _duration(entry.trained_seconds)
-    for metric in ("mAP", "mF1"):
+    for metric in ("mAP", "best_mF1"):
         difference = entry.differences.get(metric)
         if difference is None:
             yield from ("-", "-", "-")
@@ -105,7 +105,8 @@ def _page(entries: Sequence[Entry], manifest: Manifest, max_images: int, title: 
     yield "</tbody>\n</table></div>\n"
     yield (
         '<p class="note">Differences: mean and 95 % interval over the same draws of images (paired '
-        "bootstrap), and the two-sided p value.</p>\n</section>\n"
+        "bootstrap), and the two-sided p value; of mF1 from the score on that is each result's best."
+        "</p>\n</section>\n"
     )
     yield from _gallery(entries, manifest, max_images)
     yield page_end()

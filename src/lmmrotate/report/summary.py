@@ -66,7 +66,9 @@ def detail_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def _intervals(draws: Draws) -> str:
     return ", ".join(
-        "{} {} to {}".format(name, *(fraction(value, 4) for value in draws.interval(name)))
+        "{} {} to {}".format(
+            name.replace("best_", "best "), *(fraction(value, 4) for value in draws.interval(name))
+        )
         for name in draws.metrics
     )
 
