@@ -28,9 +28,11 @@ docs: $(VENV)/.docs ## the documentation as a site/
 clean: ## remove what the targets above wrote, but not the virtual environment
 	rm -rf quickstart real site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# Compiled on all cores, where pip would take one. A few files are for newer versions of Python and fail: no harm.
 $(VENV)/.dev: pyproject.toml constraints.txt
 	@start=$$(date +%s); set -e; test -x $(PY) || python3 -m venv $(VENV); \
-	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"; \
+	$(PY) -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e ".[dev]"; \
+	$(PY) -m compileall -q -j 0 $(VENV)/lib >/dev/null || true; \
 	touch $@; echo "installation: $$(( $$(date +%s) - start )) s"
 
 $(VENV)/.docs: $(VENV)/.dev

@@ -22,7 +22,7 @@ SHORT = DecodingOptions(max_new_tokens=20, overflow="keep")
 
 @pytest.fixture
 def run(config: Callable[..., TrainConfig]) -> Path:
-    return train(config(max_steps=30, save_steps=1000)).run_folder
+    return train(config(max_steps=2, save_steps=1000)).run_folder
 
 
 def test_images_come_as_paths_pictures_and_arrays(run: Path, tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from safetensors.torch import load_file
 
 from lmmrotate.data.manifest import read_manifest
 from lmmrotate.data.mixing import epoch_items
-from lmmrotate.data.predictions import Predictions
 from lmmrotate.errors import CheckpointError, ConfigError, DataError
-from lmmrotate.evaluation.evaluate import evaluate
 from lmmrotate.inference.decoding import DecodingOptions
 from lmmrotate.inference.predictor import Predictor
 from lmmrotate.runs import read_run, weights_digest
@@ -217,17 +215,3 @@ def test_fine_tuning_starts_from_a_run(config: Config, tmp_path: Path) -> None:
     start = str(first.run_folder)
     second = train(config(model_name_or_path=start, output_dir=str(tmp_path / "second"), max_steps=2))
     assert second.loss < first.loss - 0.1
-
-
-@pytest.mark.slow
-def test_four_images_are_memorised(config: Config) -> None:
-    settings = config(max_steps=260, save_steps=1000, warmup_ratio=0.05)
-    run = train(settings).run_folder
-    manifest = read_manifest(Path(settings.data_path[0]))
-    predictor = Predictor.from_run(run)
-    found = predictor.predict([manifest.image_path(r) for r in manifest.records])
-    images = tuple(replace(p, image=r.image) for p, r in zip(found, manifest.records, strict=True))
-    evaluation = evaluate(manifest, Predictions(predictor.header, images))
-    assert evaluation.mf1 == 1.0
-    assert all(0 < score <= 1 for p in found for score in p.scores)
-    assert not evaluation.problems

@@ -55,7 +55,7 @@ def wait_for(condition: Callable[[], bool], process: BaseProcess) -> None:
 @pytest.mark.slow
 def test_ten_kills_at_random_moments(config: Config, tmp_path: Path) -> None:
     """Bit by bit the weights of a run that nobody disturbed."""
-    steps = 240
+    steps = 150
     settings = config(
         max_steps=steps, save_steps=3, location_smoothing=2.0, cell_loss=True, augment_flip=True,
         augment_colour=0.5, group_by_length=True,
