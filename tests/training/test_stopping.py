@@ -87,13 +87,13 @@ def test_ten_kills_at_random_moments(config: Config, tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_sigterm_saves_and_the_run_goes_on(config: Config, tmp_path: Path, workers: int) -> None:
     """Sent to all processes, those that read images among them, as Slurm does."""
-    settings = config(max_steps=60, save_steps=1000, dataloader_num_workers=workers)
+    settings = config(max_steps=30, save_steps=1000, dataloader_num_workers=workers)
     with subprocess.Popen(
         command(settings, tmp_path), stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "step 3/60" in line:
+            if "step 3/30" in line:
                 break
         os.killpg(process.pid, signal.SIGTERM)
         rest = process.stderr.read()
@@ -101,7 +101,7 @@ def test_sigterm_saves_and_the_run_goes_on(config: Config, tmp_path: Path, worke
     assert "told to stop; saved at update" in rest
     assert "the same command goes on" in rest
     saved = updates_done(settings)
-    assert 3 <= saved < 60
+    assert 3 <= saved < 30
     assert not (Path(settings.output_dir) / "lmmrotate.json").exists(), "the run is not finished"
     assert train(settings).resumed_from == f"checkpoint-{saved}"
     whole = replace(settings, output_dir=str(tmp_path / "whole"))
