@@ -91,6 +91,19 @@ def test_unsure_boxes_do_not_count_against_a_detector(manifest: Manifest, predic
     assert after.differences["best_mF1"].mean == 0
 
 
+def test_many_boxes_a_second_are_written_out(manifest: Manifest, predictions: Predictions) -> None:
+    """Not as 1.29e+03."""
+    quick = replace(
+        predictions, images=tuple(replace(p, seconds=len(p.scores) / 1290) for p in predictions.images)
+    )
+    [entry] = compare(manifest, [("quick", quick)], resamples=1)
+    assert entry.boxes_per_second == pytest.approx(1290)
+    console = Console(width=80, record=True, force_terminal=False)
+    with console.capture() as capture:
+        console.print(comparison_table([entry]))
+    assert re.search(r"boxes/s +1,290", capture.get())
+
+
 def test_the_table_and_the_page(entries: list[Entry], manifest: Manifest, tmp_path: Path) -> None:
     console = Console(width=110, record=True, force_terminal=False)
     with console.capture() as capture:

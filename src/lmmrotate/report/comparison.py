@@ -52,7 +52,7 @@ def _cells(entry: Entry) -> Iterator[str]:
     yield fraction(entry.details.map_50_95, 4)
     yield f"{entry.boxes:,}"
     for speed in (entry.images_per_second, entry.boxes_per_second):
-        yield "-" if math.isnan(speed) else f"{speed:.3g}"
+        yield _speed(speed)
     yield "-" if entry.parameters is None else f"{entry.parameters:,}"
     yield "-" if entry.trained_seconds is None else _duration(entry.trained_seconds)
     for metric in ("mAP", "best_mF1"):
@@ -63,6 +63,12 @@ def _cells(entry: Entry) -> Iterator[str]:
             yield f"{difference.mean:+.4f}"
             yield f"{difference.low:+.4f} to {difference.high:+.4f}"
             yield f"{difference.p:.3f}"
+
+
+def _speed(a_second: float) -> str:
+    if math.isnan(a_second):
+        return "-"
+    return f"{a_second:,.0f}" if a_second >= 100 else f"{a_second:.3g}"
 
 
 def _duration(seconds: float) -> str:
@@ -105,7 +111,7 @@ def _page(entries: Sequence[Entry], manifest: Manifest, max_images: int, title: 
     yield "</tbody>\n</table></div>\n"
     yield (
         '<p class="note">Differences: mean and 95 % interval over the same draws of images (paired '
-        "bootstrap), and the two-sided p value; of mF1 from the score on that is each result's best."
+        "bootstrap), and the two-sided p value; mF1 with each result's boxes from its best score on."
         "</p>\n</section>\n"
     )
     yield from _gallery(entries, manifest, max_images)
