@@ -398,7 +398,7 @@ def test_frozen_weights_in_fewer_bits(
     """Adapters beside weights of 32, 4 and 16 bits learn; what is saved is a plain model that knows it."""
     if "load_in_4bit" in options:
         pytest.importorskip("bitsandbytes")
-    # Of few steps: without instructions for it, a CPU needs ten times as long in 16 bits.
+    # Of few steps: without instructions for it, a CPU takes several times as long in 16 bits.
     lora: dict[str, object] = {
         "language_model_lora": True, "lora_rank": 32, "lora_dropout": 0.0, "learning_rate": 6e-3,
         "max_steps": 70 if model_type == "florence2" else 40,

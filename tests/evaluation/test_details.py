@@ -123,9 +123,11 @@ def test_a_draw_is_the_score_of_a_set_in_which_images_are_repeated(seed: int) ->
     detections, truths = tables(seed)
     best = best_truths(detections, truths)
     rankings = ranked(detections, 3), unranked(detections, 3)
-    outcomes = judge(rankings[0], truths, best, 0.5), judge(rankings[1], truths, best, 0.5)
-    thresholds = {"score_threshold": 0.3, "best_threshold": 0.6}
-    draws = draw(detections, truths, rankings, outcomes, IMAGES, resamples=3, seed=5, **thresholds)  # type: ignore[arg-type]
+    by_score, even = (judge(ranking, truths, best, 0.5) for ranking in rankings)
+    draws = draw(
+        detections, truths, rankings, (by_score, even), IMAGES, resamples=3, seed=5,
+        score_threshold=0.3, best_threshold=0.6,
+    )  # fmt: skip
     for number in range(3):
         images = np.repeat(np.arange(IMAGES), _weights(5, number, IMAGES))
         d = [

@@ -21,6 +21,7 @@ from transformers import TrainerState
 
 from lmmrotate.cli.main import main
 from lmmrotate.errors import TrainingError
+from lmmrotate.inference.predictor import Predictor
 from lmmrotate.training.checkpoints import last_complete_checkpoint
 from lmmrotate.training.config import TrainConfig
 from lmmrotate.training.fit import train
@@ -78,6 +79,7 @@ def test_ten_kills_at_random_moments(config: Config, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["steps"] == steps
     assert json.loads(done.stdout)["resumed_from"].startswith("checkpoint-")
     assert "going on from" in done.stderr
+    assert Predictor.from_run(settings.output_dir).classes
     whole = replace(settings, output_dir=str(tmp_path / "whole"))
     train(whole)
     alone, killed = weights(whole), weights(settings)

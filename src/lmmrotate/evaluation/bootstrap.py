@@ -16,7 +16,7 @@ import numpy as np
 
 from lmmrotate.data.workers import core_count
 from lmmrotate.evaluation import kernels
-from lmmrotate.evaluation.matching import Detections, Floats, Ints, Outcome, Ranking, Truths
+from lmmrotate.evaluation.matching import Bools, Detections, Floats, Ints, Outcome, Ranking, Truths
 from lmmrotate.evaluation.sweeps import mean_of, ratios
 
 RESAMPLES = 1000
@@ -79,35 +79,33 @@ def draw(
         best_threshold: that of the best mF1 on all images; in no draw is another looked for.
         seed: the same draws for the same seed and number of images, whatever the detections.
     """
-    counted = ~truths.ignore
-    by_score, in_order = rankings
-    class_count = len(by_score.starts) - 1
-    by_rank, even = outcomes
+    class_count = len(rankings[0].starts) - 1
+
+    def by_image(table: Detections | Truths, chosen: Bools) -> Ints:
+        """How many of the chosen rows each image has of each class, (I, K)."""
+        place = table.image[chosen] * class_count + table.label[chosen]
+        return np.bincount(place, minlength=image_count * class_count).reshape(image_count, class_count)
+
+    present = by_image(truths, ~truths.ignore)
+    judged = [
+        (by_image(detections, outcomes[0].true & sure), by_image(detections, outcomes[0].false & sure))
+        for sure in (detections.score >= threshold for threshold in (score_threshold, best_threshold))
+    ]
 
     def part(seeds: range) -> tuple[Floats, ...]:
         weights = np.stack([_weights(seed, number, image_count) for number in seeds])
-        objects = np.stack(
-            [
-                np.bincount(truths.label[counted], w[truths.image[counted]], class_count).astype(np.int64)
-                for w in weights
-            ]
-        )
-
-        def aps(ranking: Ranking, outcome: Outcome) -> tuple[Floats, Ints, Ints]:
-            flags = outcome.true, outcome.false
-            return kernels.weighted_aps(
-                ranking.rows, ranking.starts, *flags, detections.image, weights, objects, rounded_steps
+        objects = weights @ present
+        aps = [
+            kernels.weighted_aps(
+                *(ranking.rows, ranking.starts, outcome.true, outcome.false),
+                *(detections.image, weights, objects, rounded_steps),
             )
-
-        def f1(threshold: float) -> Floats:
-            sure = detections.score >= threshold
-            kept = Outcome(by_rank.true & sure, by_rank.false & sure)
-            return ratios(*aps(by_score, kept)[1:], objects)[2]
-
-        values = aps(by_score, by_rank)[0], aps(in_order, even)[0], f1(score_threshold), f1(best_threshold)
+            for ranking, outcome in zip(rankings, outcomes, strict=True)
+        ]
+        f1s = [ratios(weights @ true, weights @ false, objects)[2] for true, false in judged]
         return tuple(
             np.array([mean_of(one, n > 0) for one, n in zip(metric, objects, strict=True)])
-            for metric in values
+            for metric in (*aps, *f1s)
         )
 
     parts = [range(i, min(i + _AT_ONCE, resamples)) for i in range(0, resamples, _AT_ONCE)]

@@ -157,29 +157,28 @@ def weighted_aps(
     weights: Indices,
     objects: Indices,
     rounded: bool,
-) -> tuple[Array, Indices, Indices]:
-    """11-point AP (R, K) where image i counts ``weights[r, i]`` times, and true and false ones (R, K).
+) -> Array:
+    """11-point AP (R, K) where image i counts ``weights[r, i]`` times.
 
     ``rows`` are sorted by class, then rank; ``objects`` (R, K) are weighted already.
     """
     aps = np.empty(objects.shape)
-    trues, falses = np.zeros(objects.shape, np.int64), np.zeros(objects.shape, np.int64)
     found, place = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     for r in range(len(weights)):
         for k in range(objects.shape[1]):
-            count = 0
+            count = trues = falses = 0
             for d in rows[starts[k] : starts[k + 1]]:
                 weight = weights[r, image[d]]
                 if weight == 0 or not (true[d] or false[d]):
                     continue
                 if true[d]:
-                    trues[r, k] += weight
+                    trues += weight
                 else:
-                    falses[r, k] += weight
-                found[count], place[count] = trues[r, k], trues[r, k] + falses[r, k]
+                    falses += weight
+                found[count], place[count] = trues, trues + falses
                 count += 1
             aps[r, k] = ap_11(found[:count], place[:count], objects[r, k], rounded)
-    return aps, trues, falses
+    return aps
 
 
 @jit
